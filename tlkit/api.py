@@ -1,0 +1,151 @@
+"""What `import tlkit` offers: `finetune`, `build`, `load_run` and `Run`."""
+
+from collections.abc import Sequence
+from dataclasses import fields
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tlkit.errors import OptionError, did_you_mean
+from tlkit.manifest import DEFAULT_RUNS, find_run, read_manifest
+from tlkit.progress import Progress
+
+if TYPE_CHECKING:
+    import keras
+
+    from tlkit.models.registry import Head
+    from tlkit.predict import Prediction
+
+
+class Run:
+    """One training's folder.
+
+    Attributes:
+        folder: Where it is.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.folder)!r})"
+
+    @property
+    def manifest(self) -> dict[str, Any]:
+        """What `run.json` says (contract 1), read anew."""
+        return read_manifest(self.folder)
+
+    @cached_property
+    def model(self) -> "keras.Model":
+        """The trained model, from `[N, S, S, 3]` float32 RGB in [0, 255] to `[N, classes]` probabilities."""
+        from tlkit.convert.export import load_model
+
+        return load_model(self.folder)
+
+    def predict(
+        self, paths: Sequence[str | Path] | str | Path, *, top: int = 5, progress: Progress | None = None
+    ) -> "list[Prediction]":
+        """Classifies image files; `tlkit.predict.predict` says what comes back."""
+        from tlkit.predict import predict
+        from tlkit.preprocess import PreprocessSpec
+
+        manifest = self.manifest
+        spec = PreprocessSpec.from_dict(manifest["preprocess"])
+        several = [paths] if isinstance(paths, str | Path) else list(paths)
+        return predict(self.model, several, spec, manifest["classes"], top=top, progress=progress)
+
+    def export(
+        self,
+        to: str = "tflite",
+        precision: str = "float32",
+        *,
+        progress: Progress | None = None,
+        **options: Any,  # noqa: ANN401
+    ) -> dict[str, Any]:
+        """Makes an artifact with proof and returns its entry of the manifest; see `ExportOptions` for the options."""
+        from tlkit.convert.export import ExportOptions, export
+
+        _check_names(options, ExportOptions)
+        return export(self.folder, ExportOptions(to=to, precision=precision, **options), progress)
+
+
+def finetune(
+    data: str | Path = "digits",
+    *,
+    base: str,
+    progress: Progress | None = None,
+    **options: Any,  # noqa: ANN401
+) -> Run:
+    """Trains a classifier on a folder of photos.
+
+    Args:
+        data: `DIR` with `<class>/*` or `{train,val,test}/<class>/*`, or `digits`.
+        base: Name of an architecture, as `tlkit models` lists them.
+        progress: Shows what happens, such as `tlkit.progress.Screen()`.
+        **options: The fields of `tlkit.transfer.options.FinetuneOptions`.
+
+    Raises:
+        TlkitError: bad input of any kind.
+    """
+    from tlkit.transfer.finetune import finetune
+    from tlkit.transfer.options import FinetuneOptions
+
+    _check_names(options, FinetuneOptions)
+    if "runs" in options:
+        options["runs"] = Path(options["runs"])
+    return Run(finetune(FinetuneOptions(base=base, data=data, **options), progress))
+
+
+def load_run(run: str | Path | None = None, runs: str | Path = DEFAULT_RUNS) -> Run:
+    """Returns a complete run: a path, a name inside `runs`, or (None) the newest.
+
+    Raises:
+        RunError: there is none.
+    """
+    return Run(find_run(run, Path(runs)))
+
+
+def build(
+    name: str,
+    classes: int = 1000,
+    input_size: int | None = None,
+    weights: str | Path | None = None,
+    head: "Head" = "original",
+    **options: Any,  # noqa: ANN401
+) -> "keras.Model":
+    """Builds an architecture of the lectures.
+
+    Args:
+        name: As `tlkit models` lists them.
+        classes: Width of the final layer.
+        input_size: Side of the square input in pixels; the paper's when None.
+        weights: `imagenet`, a file, or None for random ones.
+        head: `original` or `gap`.
+        **options: More arguments of the family's builder, such as `dropout`.
+
+    Returns:
+        A model from `[N, input_size, input_size, 3]` float32 RGB in [0, 255] to `[N, classes]` logits.
+
+    Raises:
+        TlkitError: an unknown name, a size that does not fit, weights that don't fit or can't be had.
+    """
+    from tlkit.models import registry
+    from tlkit.models.weights import fetch_imagenet, load_weights
+
+    architecture = registry.find(name)
+    model = registry.build(name, classes=classes, input_size=input_size, head=head, **options)
+    if weights in (None, "none"):
+        return model
+    path = Path(weights).expanduser() if weights != "imagenet" else None
+    if path is None:
+        top = head == "original" and (architecture.fully_connected or classes == 1000)
+        path = fetch_imagenet(architecture, input_size=model.input.shape[1], top=top)
+    load_weights(model, architecture, path)
+    return model
+
+
+def _check_names(options: dict[str, Any], of: type) -> None:
+    """Refuses options that do not exist, with the closest that does."""
+    known = [field.name for field in fields(of)]
+    if unknown := [name for name in options if name not in known]:
+        raise OptionError(f"There is no option {unknown[0]!r}.{did_you_mean(unknown[0], known)}")

@@ -1,0 +1,92 @@
+"""`tlkit finetune`."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from tlkit.cli.common import HELP, json_option, print_json, print_table, runs_option
+
+
+@click.command("finetune", context_settings=HELP)
+@click.option("--base", required=True, metavar="NAME", help="Architecture; see: tlkit models")
+@click.option(
+    "--data",
+    default="digits",
+    show_default=True,
+    metavar="DIR",
+    help="Folder with <class>/* or {train,val,test}/<class>/*; `digits` is 1,797 handwritten digits that come along.",
+)
+@click.option("--classes", type=click.IntRange(2), metavar="N", help="Check that there are N classes.")
+@click.option(
+    "--weights",
+    metavar="imagenet|none|PATH",
+    help="Pretrained weights: imagenet where there are any, none, or a .weights.h5, .h5 or .keras file.",
+)
+@click.option(
+    "--freeze",
+    metavar="STRATEGY",
+    help="all-but-head (the default with pretrained weights), none (the default without), up-to:STAGE or last:N.",
+)
+@click.option("--head", type=click.Choice(["gap", "original"]), help="Pooling and one layer, or the paper's head.")
+@click.option("--epochs", type=click.IntRange(1), help="At most. Default: 30, or 15 when pretrained stages train.")
+@click.option("--batch-size", type=click.IntRange(1), default=32, show_default=True, help="Photos in a step.")
+@click.option(
+    "--learning-rate",
+    type=click.FloatRange(0, 10, min_open=True),
+    help="After warm-up; a cosine takes it to 0. Default: 3e-3, or 3e-4 when pretrained stages train.",
+)
+@click.option("--input-size", type=click.IntRange(1), metavar="PIXELS", help="Default: the architecture's own.")
+@click.option("--dropout", type=click.FloatRange(0, 1, max_open=True), help="Before the last layer. Default: 0.2.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the split and of training.")
+@click.option(
+    "--patience",
+    type=click.IntRange(0),
+    default=8,
+    show_default=True,
+    help="Stop after this many epochs without a smaller validation loss; 0: never.",
+)
+@click.option("--class-weight", type=click.Choice(["auto", "none"]), default="none", show_default=True)
+@click.option("--name", help="Name of the run's folder. Default: <time>-<base>-<data>")
+@runs_option
+@click.option("--strict", is_flag=True, help="A file that can't be used is an error.")
+@click.option("--no-cache", is_flag=True, help="Compute frozen stages anew in every epoch.")
+@json_option
+def command(no_cache: bool, as_json: bool, runs: Path, **values: Any) -> None:  # noqa: ANN401
+    """Train a classifier on a folder of photos; leaves a run.
+
+    What is frozen is computed once and cached, so later epochs and later runs on the same photos take moments.
+
+    \b
+    Example:
+      tlkit finetune --base mobilenet_v2 --data photos/
+      tlkit finetune --base vgg16 --classes 10 --freeze all-but-head
+      tlkit finetune --base mobilenet_v2 --data photos/ --freeze last:1 --epochs 20
+    """
+    from tlkit.manifest import read_manifest
+    from tlkit.progress import Screen
+    from tlkit.transfer.finetune import finetune
+    from tlkit.transfer.options import FinetuneOptions
+
+    folder = finetune(FinetuneOptions(runs=runs, cache=not no_cache, **values), Screen())
+    manifest = read_manifest(folder)
+    if as_json:
+        del manifest["split"]
+        print_json({"run": str(folder), **manifest})
+        return
+    _print_summary(folder, manifest)
+
+
+def _print_summary(folder: Path, manifest: dict[str, Any]) -> None:
+    found = {name: part for name, part in manifest["metrics"].items() if part}
+    for name, part in found.items():
+        title = {"val": "Validation accuracy", "test": "Test accuracy"}[name]
+        click.echo(f"{title:<20} {part['accuracy']:.1%} of {part['images']} photos")
+    last = found.get("test") or found["val"]
+    worst = sorted(last["per_class"], key=lambda row: row["recall"])[:5]
+    if len(last["per_class"]) > 2 and worst[0]["recall"] < 1:
+        rows = [["hardest classes", "photos", "precision", "recall"]]
+        rows += [[r["class"], str(r["images"]), f"{r['precision']:.1%}", f"{r['recall']:.1%}"] for r in worst]
+        print_table(rows, right=(1, 2, 3))
+    click.echo(f"Run                  {folder}")
+    click.echo("Next                 tlkit predict PHOTO, or tlkit export --to tflite --precision int8")

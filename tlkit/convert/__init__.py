@@ -1,0 +1,1 @@
+"""From a run to artifacts, each proven in the runtime that will run it."""

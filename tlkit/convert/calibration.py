@@ -1,0 +1,62 @@
+"""Photos for calibration: from the training split, evenly over the classes, through the very preprocessing exported."""
+
+import hashlib
+from collections import defaultdict
+from dataclasses import dataclass
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tlkit.data.discover import Photo
+from tlkit.data.pipeline import Pixels
+from tlkit.preprocess import PreprocessSpec
+
+DEFAULT_IMAGES = 200
+
+
+@dataclass(frozen=True, kw_only=True)
+class Calibration:
+    """Calibration photos.
+
+    Attributes:
+        pixels: `[images + 1, S, S, 3]` uint8; the last frame holds 0 and 255, so that the input's scale is exactly 1.
+        sha256: Over the photos' hashes, in order.
+    """
+
+    pixels: np.ndarray
+    sha256: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns what the sidecar says about it."""
+        return {"images": len(self.pixels) - 1, "split": "train", "sha256": self.sha256, "extreme_frame": True}
+
+
+def choose(photos: list[Photo], count: int, *, seed: int) -> list[Photo]:
+    """Chooses photos in turn from every class; seeded, independent of the order given."""
+    by_class: dict[int, list[Photo]] = defaultdict(list)
+    for photo in sorted(photos, key=lambda photo: photo.sha256):
+        by_class[photo.label].append(photo)
+    for label, members in by_class.items():
+        np.random.default_rng([seed, label]).shuffle(members)  # type: ignore[arg-type]
+    turns = zip_longest(*(by_class[label] for label in sorted(by_class)))
+    return [photo for turn in turns for photo in turn if photo is not None][:count]
+
+
+def calibration_set(root: Path, photos: list[Photo], spec: PreprocessSpec, *, count: int, seed: int) -> Calibration:
+    """Loads the calibration photos and adds the extreme frame.
+
+    Args:
+        root: What the photos' paths are relative to.
+        photos: The training split.
+        spec: The preprocessing that is exported.
+        count: Photos at most.
+        seed: Of the choice.
+    """
+    chosen = choose(photos, count, seed=seed)
+    pixels = Pixels(root, chosen, spec).load(range(len(chosen)))
+    extreme = np.zeros_like(pixels[:1])
+    extreme[:, ::2] = 255
+    digest = hashlib.sha256("".join(photo.sha256 for photo in chosen).encode()).hexdigest()
+    return Calibration(pixels=np.concatenate([pixels, extreme]), sha256=digest)

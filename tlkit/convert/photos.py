@@ -1,0 +1,58 @@
+"""A run's photos, found again: where they were, or in a new place by their hashes."""
+
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from tlkit.data.discover import Photo
+from tlkit.errors import DataError, some
+
+
+def photos_of(manifest: dict[str, Any], *splits: str) -> list[Photo]:
+    """Returns the photos that the manifest lists in these splits."""
+    return [Photo(**entry) for split in splits for entry in manifest["split"][split]]
+
+
+def find_again(manifest: dict[str, Any], photos: Sequence[Photo], new_root: Path | None) -> tuple[Path, list[Photo]]:
+    """Returns a root and photos with paths below it, every file's hash checked.
+
+    Args:
+        manifest: Of the run, for the recorded root.
+        photos: Some of the run's photos.
+        new_root: Where they are now, under whatever names; None when nothing has moved.
+
+    Raises:
+        DataError: some are missing or changed; the message names them and says what to do.
+    """
+    root = new_root or Path(manifest["data"]["root"])
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        same = list(pool.map(lambda photo: _sha256(root / photo.path) == photo.sha256, photos))
+        if all(same):
+            return root, list(photos)
+        if new_root is None:
+            lost = [photo.path for photo, ok in zip(photos, same, strict=True) if not ok]
+            raise DataError(
+                f"{len(lost)} of {len(photos)} photos of this run are not in {root} any more, or have changed: "
+                f"{some(lost, 3)}. Put them back, or say where they are now: --data NEWROOT"
+            )
+        files = [path for path in sorted(new_root.rglob("*")) if path.is_file()]
+        by_hash = dict(zip(pool.map(_sha256, files), files, strict=True))
+    lost = [photo.path for photo in photos if photo.sha256 not in by_hash]
+    if lost:
+        raise DataError(
+            f"{len(lost)} of {len(photos)} photos of this run are nowhere in {new_root}: {some(lost, 3)}. "
+            "They are recognized by their contents, so they may be renamed but not edited."
+        )
+    moved = [replace(photo, path=by_hash[photo.sha256].relative_to(new_root).as_posix()) for photo in photos]
+    return root, moved
+
+
+def _sha256(path: Path) -> str | None:
+    try:
+        return sha256(path.read_bytes()).hexdigest()
+    except OSError:
+        return None

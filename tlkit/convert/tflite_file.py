@@ -1,0 +1,106 @@
+"""What a .tflite file says of itself: its input, its operations, its minimum runtime, and what tlkit packs into it."""
+
+import json
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+
+from tlkit.errors import TlkitError
+
+# Operations with weights: none of these may be float in an int8 artifact.
+_WEIGHTED = {"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV", "CONV_3D", "BATCH_MATMUL"}
+_OPERATIONS = {code: name for name, code in vars(schema.BuiltinOperator).items() if not name.startswith("_")}
+_TYPES = {code: name for name, code in vars(schema.TensorType).items() if not name.startswith("_")}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Operation:
+    """One operation: its name, the name of its first output, and whether it computes in floating point."""
+
+    name: str
+    output: str
+    is_float: bool
+
+
+def operations(content: bytes) -> list[Operation]:
+    """Lists the operations of a .tflite file, in order."""
+    model = schema.Model.GetRootAs(content, 0)
+    found = []
+    for index in range(model.SubgraphsLength()):
+        graph = model.Subgraphs(index)
+        for i in range(graph.OperatorsLength()):
+            operator = graph.Operators(i)
+            code = model.OperatorCodes(operator.OpcodeIndex())
+            builtin = max(code.BuiltinCode(), code.DeprecatedBuiltinCode())
+            outputs = [graph.Tensors(operator.Outputs(j)) for j in range(operator.OutputsLength())]
+            found.append(
+                Operation(
+                    name=_OPERATIONS.get(builtin, str(builtin)),
+                    output=outputs[0].Name().decode() if outputs else "",
+                    is_float=any(_TYPES[tensor.Type()].startswith(("FLOAT", "BFLOAT")) for tensor in outputs),
+                )
+            )
+    return found
+
+
+def float_operations(content: bytes) -> list[str]:
+    """Returns the names of all floating-point operations, each once, sorted."""
+    return sorted({operation.name for operation in operations(content) if operation.is_float})
+
+
+def check_int8(content: bytes) -> None:
+    """Checks that no operation with weights is left in float.
+
+    Raises:
+        TlkitError: one is.
+    """
+    left = [op for op in operations(content) if op.is_float and op.name in _WEIGHTED]
+    if left:
+        names = ", ".join(f"{op.name} ({op.output})" for op in left[:3])
+        raise TlkitError(
+            f"The converter left {len(left)} operations with weights in float: {names}. That file is not int8, and "
+            "was not kept. Export with --precision float32."
+        )
+
+
+def min_runtime(content: bytes) -> str | None:
+    """Returns the oldest TensorFlow Lite runtime that has every operation, as the converter noted it in the file."""
+    model = schema.Model.GetRootAs(content, 0)
+    for i in range(model.MetadataLength()):
+        entry = model.Metadata(i)
+        if entry.Name() == b"min_runtime_version":
+            data = model.Buffers(entry.Buffer()).DataAsNumpy()
+            return np.asarray(data).tobytes().decode().strip("\0") or None
+    return None
+
+
+def pack(path: Path, *, labels: list[str], about: dict[str, Any]) -> None:
+    """Appends `labels.txt` and `tlkit.json` to a .tflite file as an uncompressed zip; runtimes ignore both.
+
+    `zipfile.ZipFile(path)` opens the result, and so does any unzip.
+    """
+    with zipfile.ZipFile(path, "a", zipfile.ZIP_STORED) as archive:
+        archive.writestr(_entry("labels.txt"), "".join(f"{label}\n" for label in labels))
+        archive.writestr(_entry("tlkit.json"), json.dumps(about, ensure_ascii=False, indent=1))
+
+
+def _entry(name: str) -> zipfile.ZipInfo:
+    return zipfile.ZipInfo(name)  # its date is 1980: the same model gives the same bytes
+
+
+def unpack(path: Path) -> tuple[list[str], dict[str, Any]]:
+    """Reads what `pack` wrote: the labels, in order, and what the file says about itself.
+
+    Raises:
+        TlkitError: the file has no such parts.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            labels = archive.read("labels.txt").decode().splitlines()
+            return labels, json.loads(archive.read("tlkit.json"))
+    except (zipfile.BadZipFile, KeyError, ValueError) as err:
+        raise TlkitError(f"{path} carries no labels of tlkit's. Export it with: tlkit export --to tflite") from err

@@ -1,0 +1,208 @@
+"""What is in a folder: classes, photos, their hashes, and what can't be used.
+
+`DIR/<class>/*`, or `DIR/{train,val,test}/<class>/*` when the folders' names say so.
+"""
+
+import os
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Literal
+
+from tlkit.errors import DataError, ImageError, some
+from tlkit.preprocess import check_image
+from tlkit.progress import Progress
+
+SplitName = Literal["train", "val", "test"]
+# Folder names that make a split layout, in lower case.
+SPLIT_NAMES: dict[str, SplitName] = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "test": "test",
+    "testing": "test",
+}
+_PASSED_OVER = {"__macosx", "thumbs.db", "desktop.ini"}
+
+
+@dataclass(frozen=True)
+class Photo:
+    """One usable image file: its path relative to the root (with `/`), class index and sha256."""
+
+    path: str
+    label: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A file that is left out, and why."""
+
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Folder:
+    """What discovery found.
+
+    Attributes:
+        root: The folder.
+        kind: `classes` (one folder a class) or `splits` (train, val, test with classes inside).
+        classes: Names, sorted; a photo's label is an index into them.
+        photos: By split; with kind `classes` all are under `all`.
+        problems: What was left out.
+    """
+
+    root: Path
+    kind: Literal["classes", "splits"]
+    classes: tuple[str, ...]
+    photos: dict[str, list[Photo]]
+    problems: list[Problem]
+
+
+def discover(root: Path, *, strict: bool = False, progress: Progress | None = None) -> Folder:
+    """Finds and checks every photo below `root`.
+
+    Every file is read once: hashed, and decoded far enough to know that it can be. Hidden files, `__MACOSX`,
+    `Thumbs.db` and `desktop.ini` are passed over in silence; all else that can't be used becomes a `Problem`.
+
+    Raises:
+        DataError: no such folder, fewer than 2 classes, a class without a usable photo, no usable photo at all, or,
+            with `strict`, any problem.
+    """
+    if not root.exists():
+        raise DataError(f"There is no folder {root}. Give --data a folder with one folder of photos per class.")
+    if not root.is_dir():
+        raise DataError(f"{root} is a file. Give --data a folder with one folder of photos per class.")
+    splits = _split_folders(root)
+    tops: dict[str, Path] = {name: folder for name, folder in splits.items()} if splits else {"all": root}
+    classes = _classes(tops["train" if splits else "all"], root)
+    if splits:
+        _check_same_classes(tops, classes)
+    found = [
+        (split, path, label)
+        for split, top in tops.items()
+        for label, name in enumerate(classes)
+        for path in _files(top / name)
+    ]
+    photos, problems = _check_all(root, tuple(tops), found, progress or Progress())
+    problems += [Problem(path.relative_to(root).as_posix(), "not in a class folder") for path in _strays(root, tops)]
+    if problems and strict:
+        listed = "".join(f"\n  {problem.path}: {problem.reason}" for problem in problems[:20])
+        raise DataError(f"{len(problems)} files in {root} can't be used, and --strict was given:{listed}")
+    _check_enough(root, classes, photos["train" if splits else "all"], problems)
+    kind: Literal["classes", "splits"] = "splits" if splits else "classes"
+    return Folder(root=root, kind=kind, classes=classes, photos=photos, problems=problems)
+
+
+def _visible(folder: Path) -> list[os.DirEntry[str]]:
+    """Lists a folder, sorted by name, without what is passed over."""
+    try:
+        with os.scandir(folder) as entries:
+            kept = [e for e in entries if not e.name.startswith(".") and e.name.lower() not in _PASSED_OVER]
+    except OSError as err:
+        raise DataError(f"The folder {folder} can't be read: {err.strerror}. Check its permissions.") from err
+    return sorted(kept, key=lambda entry: entry.name)
+
+
+def _folders(folder: Path) -> list[str]:
+    return [entry.name for entry in _visible(folder) if entry.is_dir()]
+
+
+def _files(folder: Path) -> list[Path]:
+    return [Path(entry.path) for entry in _visible(folder) if entry.is_file()] if folder.is_dir() else []
+
+
+def _split_folders(root: Path) -> dict[SplitName, Path]:
+    """Returns the folders of a split layout, or nothing when `root` holds classes.
+
+    The names must say so (`train` among them, and no other than split names), and `train` must hold folders: someone
+    may have a class of trains.
+    """
+    names = _folders(root)
+    if not names or any(name.lower() not in SPLIT_NAMES for name in names):
+        return {}
+    splits: dict[SplitName, Path] = {}
+    for name in names:
+        split = SPLIT_NAMES[name.lower()]
+        if split in splits:
+            raise DataError(f"{root} has two folders for {split}: {splits[split].name} and {name}. Keep one.")
+        splits[split] = root / name
+    if "train" not in splits:
+        raise DataError(f"{root} has {some(names)} but no train folder. Add one, or give its classes directly.")
+    if not _folders(splits["train"]):
+        return {}
+    return {name: splits[name] for name in ("train", "val", "test") if name in splits}
+
+
+def _classes(top: Path, root: Path) -> tuple[str, ...]:
+    """Returns the classes, sorted by name. The one place where their order is made."""
+    classes = tuple(_folders(top))
+    if len(classes) < 2:
+        found = f"only one class, {classes[0]!r}" if classes else "no folders"
+        raise DataError(
+            f"{top} has {found}. A classifier needs at least 2 classes: one folder of photos for each, as in "
+            f"{root.name}/cats/ and {root.name}/dogs/."
+        )
+    return classes
+
+
+def _check_same_classes(tops: dict[str, Path], classes: tuple[str, ...]) -> None:
+    for split, top in tops.items():
+        if unknown := [name for name in _folders(top) if name not in classes]:
+            raise DataError(
+                f"{top} has classes that train has not: {some(unknown)}. A model can't learn what it never sees; "
+                f"add them to train, or take them out of {split}."
+            )
+
+
+def _strays(root: Path, tops: dict[str, Path]) -> Iterable[Path]:
+    """Yields files that lie beside the class folders, and folders inside class folders."""
+    for top in {root, *tops.values()}:
+        yield from _files(top)
+    for top in tops.values():
+        for name in _folders(top):
+            yield from (top / name / inner for inner in _folders(top / name))
+
+
+def _check_all(
+    root: Path, splits: tuple[str, ...], found: list[tuple[str, Path, int]], progress: Progress
+) -> tuple[dict[str, list[Photo]], list[Problem]]:
+    """Hashes and checks files in parallel: Pillow and hashlib let go of the interpreter's lock."""
+    photos: dict[str, list[Photo]] = {split: [] for split in splits}
+    problems: list[Problem] = []
+    with progress.bar("Checking photos", len(found)) as bar, ThreadPoolExecutor(os.cpu_count()) as pool:
+        results = pool.map(_check, (path for _, path, _ in found))
+        for (split, path, label), (digest, reason) in zip(found, results, strict=True):
+            relative = path.relative_to(root).as_posix()
+            if reason:
+                problems.append(Problem(relative, reason))
+            else:
+                photos[split].append(Photo(relative, label, digest))
+            bar.advance()
+    return photos, problems
+
+
+def _check(path: Path) -> tuple[str, str]:
+    """Returns the sha256 of a file and the reason why it can't be used, one of them empty."""
+    try:
+        content = check_image(path)
+    except ImageError as err:
+        return "", str(err)
+    return sha256(content).hexdigest(), ""
+
+
+def _check_enough(root: Path, classes: tuple[str, ...], photos: list[Photo], problems: list[Problem]) -> None:
+    reasons = "".join(f"\n  {problem.path}: {problem.reason}" for problem in problems[:5])
+    if not photos:
+        raise DataError(f"No file in {root} is a readable image.{reasons}")
+    used = {photo.label for photo in photos}
+    if empty := [name for label, name in enumerate(classes) if label not in used]:
+        raise DataError(
+            f"No usable photo in class {some(empty)} of {root}. Add photos, or remove the folder.{reasons}"
+        )

@@ -1,0 +1,210 @@
+"""Contract 1: the run folder and its manifest. Reads, checks and writes; trains and converts nothing."""
+
+import hashlib
+import json
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from tlkit.errors import RunError, did_you_mean
+
+SCHEMA = 1
+DEFAULT_RUNS = Path("runs")
+NAME = "run.json"
+
+# What a manifest must hold, and of which type. `None` where a part is empty until the run is complete.
+FIELDS: dict[str, tuple[type, ...]] = {
+    "schema": (int,),
+    "status": (str,),
+    "created": (str,),
+    "task": (str,),
+    "command": (str,),
+    "seed": (int,),
+    "versions": (dict,),
+    "base": (str,),
+    "head": (str,),
+    "stages": (list,),
+    "weights": (dict,),
+    "freeze": (dict,),
+    "schedule": (dict,),
+    "parent": (str, type(None)),
+    "compression": (dict, type(None)),
+    "classes": (list,),
+    "preprocess": (dict,),
+    "data": (dict,),
+    "split": (dict,),
+    "metrics": (dict,),
+    "artifacts": (list,),
+}
+
+# Devices that Windows opens whatever the folder, and what no file system or shell takes kindly.
+_RESERVED = {"con", "prn", "aux", "nul", *(f"{port}{i}" for port in ("com", "lpt") for i in range(1, 10))}
+_FORBIDDEN = set('/\\:*?"<>|')
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yields a temporary path beside `path`; renames it to `path` when the block ends well, else removes it.
+
+    A killed process so leaves a whole file or none.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(3)}{path.suffix}")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a text file, whole or not at all."""
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="")
+
+
+def write_json(path: Path, value: object) -> None:
+    """Writes a JSON file, whole or not at all."""
+    write_text(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
+
+
+def sha256_of(path: Path) -> str:
+    """Returns the sha256 of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def create_run(runs: Path, name: str | None, *, base: str, data: str) -> Path:
+    """Makes the folder of a new run: `runs/<time>-<base>-<data>/`, or `runs/<name>/`.
+
+    Raises:
+        RunError: the name is not a plain folder name, or the folder exists, or can't be made.
+    """
+    stem = check_name(name) if name else f"{datetime.now():%Y%m%d-%H%M%S}-{base}-{_plain(data)}"
+    for attempt in range(1, 100):
+        folder = runs / (stem if attempt == 1 else f"{stem}-{attempt}")
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            if name is None and folder.is_dir():  # two runs within a second
+                continue
+            raise RunError(f"{folder} exists already. Choose another --name, or remove that folder.") from None
+        except OSError as err:
+            raise RunError(f"Can't make the run folder {folder}: {err.strerror}. Choose another place: --runs") from err
+        return folder
+    raise RunError(f"{runs / stem} exists already, a hundred times over. Choose a --name.")
+
+
+def check_name(name: str) -> str:
+    """Returns `name` if it is one plain folder name.
+
+    Raises:
+        RunError: it has separators or characters that some file system refuses, is hidden, or too long.
+    """
+    bad = _FORBIDDEN & set(name) or any(ord(c) < 32 for c in name)
+    if bad or name.startswith(".") or name.rstrip(" .") != name or name.lower() in _RESERVED or len(name) > 100:
+        raise RunError(
+            f"{name!r} can't be the name of a run. Use up to 100 letters, digits, '-', '_' and '.', "
+            "not starting with a dot; the place is given with --runs."
+        )
+    return name
+
+
+def _plain(name: str) -> str:
+    """Makes a folder's name fit for being part of a run's name."""
+    return "".join(c if c.isalnum() or c in "-_" else "-" for c in name)[:40].strip("-") or "data"
+
+
+def new_manifest(**values: Any) -> dict[str, Any]:  # noqa: ANN401
+    """Returns a manifest with status `running`, its parts that come later empty."""
+    now = datetime.now(UTC).isoformat(timespec="microseconds")
+    empty = {"parent": None, "compression": None, "metrics": {}, "artifacts": []}
+    return {"schema": SCHEMA, "status": "running", "created": now, "task": "single_label", **empty, **values}
+
+
+def write_manifest(folder: Path, manifest: dict[str, Any]) -> None:
+    """Checks and writes `run.json`, whole or not at all."""
+    _check(manifest, folder / NAME)
+    write_json(folder / NAME, manifest)
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """Reads and checks `run.json`.
+
+    Raises:
+        RunError: there is none, it is broken, or a newer tlkit wrote it.
+    """
+    path = folder / NAME
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise RunError(f"{folder} is not a run: it has no {NAME}. Runs are made with: tlkit finetune") from None
+    except OSError as err:
+        raise RunError(f"Can't read {path}: {err.strerror}.") from err
+    except ValueError as err:
+        raise RunError(f"{path} is broken ({err}). Restore it from a copy, or train again.") from err
+    _check(manifest, path)
+    return manifest
+
+
+def _check(manifest: object, path: Path) -> None:
+    if not isinstance(manifest, dict) or not isinstance(manifest.get("schema"), int):
+        raise RunError(f"{path} is not a manifest of tlkit: it has no schema number.")
+    if manifest["schema"] > SCHEMA:
+        raise RunError(
+            f"{path} was written by a newer tlkit (schema {manifest['schema']}, this one reads {SCHEMA}). "
+            "Upgrade with: pip install --upgrade tlkit"
+        )
+    for field, types in FIELDS.items():
+        if field not in manifest:
+            raise RunError(f"{path} is broken: it has no {field!r}. Restore it from a copy, or train again.")
+        if not isinstance(manifest[field], types):
+            given = type(manifest[field]).__name__
+            raise RunError(f"{path} is broken: {field!r} is of type {given}. Restore it from a copy, or train again.")
+
+
+def find_run(run: str | Path | None, runs: Path = DEFAULT_RUNS) -> Path:
+    """Returns the folder of a complete run: a path, a name inside `runs`, or (None) the newest.
+
+    Raises:
+        RunError: no such run, or it is not complete.
+    """
+    if run is None:
+        return newest_run(runs)
+    candidates = [Path(run), runs / run]
+    folder = next((path for path in candidates if path.is_dir()), None)
+    if folder is None:
+        known = [path.name for path in runs.iterdir()] if runs.is_dir() else []
+        raise RunError(f"There is no run {str(run)!r}, here or in {runs}/.{did_you_mean(str(run), known)}")
+    status = read_manifest(folder)["status"]
+    if status != "complete":
+        raise RunError(f"The run {folder} is not complete (its status: {status}). Train again, or name another run.")
+    return folder
+
+
+def newest_run(runs: Path = DEFAULT_RUNS) -> Path:
+    """Returns the complete run that was begun last. Unfinished and broken ones are passed over.
+
+    Raises:
+        RunError: there is none.
+    """
+    complete, others = [], 0
+    for folder in sorted(runs.iterdir()) if runs.is_dir() else []:
+        if not folder.is_dir():
+            continue
+        try:
+            manifest = read_manifest(folder)
+        except RunError:
+            others += 1
+            continue
+        if manifest["status"] == "complete":
+            complete.append((manifest["created"], folder))
+        else:
+            others += 1
+    if not complete:
+        unfinished = f" ({others} unfinished or broken)" if others else ""
+        raise RunError(f"There is no complete run in {runs.absolute()}{unfinished}. Make one with: tlkit finetune")
+    return max(complete)[1]

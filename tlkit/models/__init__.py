@@ -1,0 +1,1 @@
+"""Architectures as their papers tabulate them: one file per paper, Keras only."""

@@ -1,0 +1,67 @@
+"""What the papers' tables are made of. Every function takes and returns Keras tensors and names its layers."""
+
+from collections.abc import Sequence
+
+import keras
+from keras import layers
+
+
+def image_input(
+    input_size: int, *, scale: float | Sequence[float], offset: float | Sequence[float]
+) -> tuple[keras.KerasTensor, keras.KerasTensor]:
+    """The input and the one normalization of contract 2: `x * scale + offset`, per channel where a list is given.
+
+    Returns:
+        The input, `[N, input_size, input_size, 3]` RGB in [0, 255], and the normalized tensor of that shape.
+    """
+    image = keras.Input((input_size, input_size, 3), name="input_image")
+    return image, layers.Rescaling(scale, offset, name="input_rescaling")(image)
+
+
+def mean_of_channels(x: keras.KerasTensor, name: str) -> keras.KerasTensor:
+    """`[N, H, W, C]` to `[N, H, W, 1]`. Made of layers every converter knows, without parameters."""
+    _, height, width, channels = x.shape
+    x = layers.Reshape((height * width, channels, 1), name=f"{name}_pixels")(x)
+    x = layers.AveragePooling2D((1, channels), name=f"{name}_mean")(x)
+    return layers.Reshape((height, width, 1), name=name)(x)
+
+
+def conv_bn(
+    x: keras.KerasTensor,
+    filters: int,
+    kernel: int,
+    *,
+    name: str,
+    stride: int = 1,
+    activation: str | None = "relu6",
+    depthwise: bool = False,
+    epsilon: float = 1e-3,
+) -> keras.KerasTensor:
+    """Convolution without bias, batch normalization, activation: `{name}`, `{name}_bn`, `{name}_{activation}`.
+
+    With `depthwise`, one filter for each channel; `filters` is then ignored. Batch-norm momentum is 0.9, so that the
+    statistics of a network trained from scratch follow within a hundred steps (Keras' 0.99 needs a thousand).
+    """
+    common = {"strides": stride, "padding": "same", "use_bias": False, "name": name}
+    if depthwise:
+        x = layers.DepthwiseConv2D(kernel, **common)(x)
+    else:
+        x = layers.Conv2D(filters, kernel, **common)(x)
+    x = layers.BatchNormalization(momentum=0.9, epsilon=epsilon, name=f"{name}_bn")(x)
+    return layers.Activation(activation, name=f"{name}_{activation}")(x) if activation else x
+
+
+def gap_head(x: keras.KerasTensor, classes: int, dropout: float) -> keras.KerasTensor:
+    """The head of transfer: global average pooling, dropout, one Dense. `[N, H, W, C]` to `[N, classes]` logits."""
+    x = layers.GlobalAveragePooling2D(name="head_pool")(x)
+    x = layers.Dropout(dropout, name="head_dropout")(x)
+    return layers.Dense(classes, name="head_logits")(x)
+
+
+def make_divisible(channels: float, divisor: int = 8) -> int:
+    """Rounds a scaled channel count to a multiple of `divisor`, never more than 10 % below.
+
+    Source: the reference implementation of Howard et al., MobileNets, arXiv:1704.04861.
+    """
+    rounded = max(divisor, int(channels + divisor / 2) // divisor * divisor)
+    return rounded + divisor if rounded < 0.9 * channels else rounded

@@ -1,0 +1,237 @@
+"""Where pretrained weights come from, and how they reach our layers.
+
+Files are read tensor by tensor with h5py; nothing in them is ever run.
+"""
+
+import contextlib
+import io
+import os
+import socket
+import sys
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import keras
+import numpy as np
+
+from tlkit.errors import WeightsError, some
+from tlkit.manifest import sha256_of
+from tlkit.models.registry import Architecture, Published
+
+_SUFFIXES = (".weights.h5", ".h5", ".hdf5", ".keras")
+_PATIENCE = 10  # seconds without an answer, after which a download is given up
+
+
+class DownloadError(WeightsError):
+    """ImageNet weights are neither in Keras' cache nor to be had from the network."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loaded:
+    """What was loaded: `source` and `sha256` go into the manifest."""
+
+    source: str
+    sha256: str | None
+    head: bool  # whether the final layer's weights were carried over as well
+
+
+def fetch_imagenet(architecture: Architecture, *, input_size: int, top: bool) -> Path:
+    """Returns the file of ImageNet weights from Keras' cache, downloading it when it is not there.
+
+    Raises:
+        WeightsError: nobody publishes any for this architecture.
+        DownloadError: they can't be had; the message names the file, its place and the other options.
+    """
+    published = architecture.published
+    if published is None:
+        raise WeightsError(f"There are no ImageNet weights for {architecture.name}. Use --weights none or a file.")
+    url = _url(published, input_size, top)
+    name = url.rpartition("/")[2]
+    place = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras")) / "models"
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(_PATIENCE)
+    try:
+        with contextlib.redirect_stdout(sys.stderr):  # Keras' download bar goes to stdout, which is for results
+            return Path(keras.utils.get_file(name, url, cache_subdir="models", file_hash=_md5(published, top)))
+    except Exception as err:  # urllib, HTTP, checksum and file errors alike; Keras wraps some in plain Exception
+        raise DownloadError(
+            f"The ImageNet weights of {architecture.name} could not be downloaded ({_first_line(err)}).\n"
+            f"Do one of these:\n"
+            f"  - fetch {url}\n    on a machine with a network and put it at {place / name}\n"
+            f"  - pass a file that you have: --weights PATH (.weights.h5, .h5 of {published.source}, or .keras)\n"
+            f"  - train without pretrained weights: --weights none --freeze none"
+        ) from err
+    finally:
+        socket.setdefaulttimeout(before)
+
+
+def _url(published: Published, input_size: int, top: bool) -> str:
+    size = input_size if input_size in published.sizes else published.sizes[-1]
+    return published.url.format(size=size, top=published.top_suffix if top else published.no_top_suffix)
+
+
+def _md5(published: Published, top: bool) -> str | None:
+    return published.md5.get(published.top_suffix if top else published.no_top_suffix)
+
+
+def _first_line(err: BaseException) -> str:
+    return (str(err).strip() or type(err).__name__).splitlines()[0]
+
+
+def load_weights(model: keras.Model, architecture: Architecture, path: Path) -> Loaded:
+    """Carries pretrained weights over to a model of ours.
+
+    The backbone must be complete; the head is taken when its shape agrees (same number of classes) and left random
+    otherwise.
+
+    Args:
+        model: As `registry.build` returns it.
+        architecture: What it was built from.
+        path: `.weights.h5`, a legacy `.h5` of `keras.applications` (top or no top), or a `.keras` file.
+
+    Raises:
+        WeightsError: no such file, not one of these formats, or for another architecture, width or depth.
+    """
+    if not path.is_file():
+        raise WeightsError(f"There is no weights file {path}. Check the path given with --weights.")
+    if not path.name.endswith(_SUFFIXES):
+        raise WeightsError(f"{path.name} is no weights file: tlkit reads .weights.h5, .h5 and .keras.")
+    with _open(path) as file:
+        tensors = _tensors(file, path)
+        names = _names(model, architecture, tensors, path)
+        reverse = (
+            architecture.published is not None
+            and architecture.published.channel_order == "bgr"
+            and any(ours != theirs for ours, theirs in names.items())
+        )
+        head = _carry(model, architecture, tensors, names, path=path, reverse_first=reverse)
+    return Loaded(source=str(path), sha256=sha256_of(path), head=head)
+
+
+@contextlib.contextmanager
+def _open(path: Path) -> Iterator[h5py.File]:
+    """Opens the HDF5 file, or the one inside a `.keras` archive."""
+    try:
+        if path.suffix == ".keras":
+            with zipfile.ZipFile(path) as archive:
+                content: Any = io.BytesIO(archive.read("model.weights.h5"))
+        else:
+            content = path
+        file = h5py.File(content, "r")
+    except (OSError, KeyError, zipfile.BadZipFile) as err:
+        raise WeightsError(f"{path} can't be read as a weights file ({_first_line(err)}). Fetch it again.") from err
+    with file:
+        yield file
+
+
+def _tensors(file: h5py.File, path: Path) -> dict[str, list[h5py.Dataset]]:
+    """Lists the datasets of every layer by the layer's name, in Keras 3 form and in the legacy form."""
+    root = file["model_weights"] if "model_weights" in file else file
+    found: dict[str, list[h5py.Dataset]] = {}
+    if "layer_names" in root.attrs:
+        for layer in _strings(root.attrs["layer_names"]):
+            names = _strings(root[layer].attrs["weight_names"])
+            found[layer] = [_dataset(root[layer], name, path) for name in names]
+        return found
+
+    def walk(group: h5py.Group) -> None:
+        for key in group:
+            if not isinstance(group.get(key, getlink=True), h5py.HardLink):
+                raise WeightsError(f"{path} links to other files ({group.name}/{key}); such files are not opened.")
+            child = group[key]
+            if isinstance(child, h5py.Group):
+                if key == "vars" and len(child):
+                    name = child.attrs.get("name", group.name.rpartition("/")[2])
+                    found[str(name)] = [_dataset(child, i, path) for i in sorted(child, key=int)]
+                walk(child)
+
+    walk(root)
+    return found
+
+
+def _strings(values: Any) -> list[str]:  # noqa: ANN401
+    return [value.decode() if isinstance(value, bytes) else str(value) for value in values]
+
+
+def _dataset(group: h5py.Group, name: str, path: Path) -> h5py.Dataset:
+    """Returns a dataset whose bytes are in this very file."""
+    node = group
+    for part in name.split("/"):
+        if not isinstance(node.get(part, getlink=True), h5py.HardLink):
+            raise WeightsError(f"{path} links to other files ({node.name}/{part}); such files are not opened.")
+        node = node[part]
+    if not isinstance(node, h5py.Dataset) or node.external:
+        raise WeightsError(f"{path} keeps {name} outside itself; such files are not opened.")
+    return node
+
+
+def _names(
+    model: keras.Model, architecture: Architecture, tensors: dict[str, list[h5py.Dataset]], path: Path
+) -> dict[str, str]:
+    """Maps our layers' names to the file's: the same names for files of ours, else the published ones.
+
+    Only layers that the file has are in the result.
+    """
+    ours = [layer.name for layer in model.layers if layer.weights]
+    backbone = [name for name in ours if not name.startswith("head_")]
+    candidates = [{name: name for name in ours}]
+    if architecture.published is not None:
+        candidates.append({name: architecture.module.published_name(name) for name in ours})
+    names = max(candidates, key=lambda names: sum(names[name] in tensors for name in backbone))
+    missing = [names[name] for name in backbone if names[name] not in tensors]
+    if len(missing) == len(backbone):
+        raise WeightsError(
+            f"{path.name} is not for {architecture.name}: it has none of its layers "
+            f"(it has {some(tensors, 3) or 'none at all'}). Check --base and --weights."
+        )
+    if missing:
+        raise WeightsError(
+            f"{path.name} is not for {architecture.name}{_variant(architecture, tensors)}: "
+            f"it has no {some(missing, 3)}. Check --base and --weights."
+        )
+    return {name: names[name] for name in ours if names[name] in tensors}
+
+
+def _variant(architecture: Architecture, tensors: dict[str, list[h5py.Dataset]]) -> str:
+    """Says what a file of other shapes holds: ` but for VGG-19`."""
+    if architecture.published is None:
+        return ""
+    shapes = {name: tuple(arrays[0].shape) for name, arrays in tensors.items() if arrays}
+    variant = architecture.module.variant_of(shapes)
+    return f" but for {variant}" if variant else ""
+
+
+def _carry(
+    model: keras.Model,
+    architecture: Architecture,
+    tensors: dict[str, list[h5py.Dataset]],
+    names: dict[str, str],
+    *,
+    path: Path,
+    reverse_first: bool,
+) -> bool:
+    """Checks every shape, then assigns; returns whether the final layer was carried over."""
+    plan, head = [], False
+    for ours, theirs in names.items():
+        layer = model.get_layer(ours)
+        wanted = [tuple(weight.shape) for weight in layer.weights]
+        given = [tuple(dataset.shape) for dataset in tensors[theirs]]
+        if wanted == given:
+            plan.append((layer, tensors[theirs]))
+            head = head or ours == "head_logits"
+        elif not ours.startswith("head_"):
+            raise WeightsError(
+                f"{path.name} is not for this {architecture.name}{_variant(architecture, tensors)}: its {theirs} has "
+                f"the shape {given[0] if given else '()'}, {wanted[0]} is needed. Check --base and --weights."
+            )
+    first = next(layer for layer, _ in plan if len(layer.weights[0].shape) == 4)
+    for layer, datasets in plan:
+        values = [np.asarray(dataset) for dataset in datasets]
+        if layer is first and reverse_first:
+            values[0] = values[0][:, :, ::-1]
+        layer.set_weights(values)
+    return head

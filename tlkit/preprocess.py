@@ -1,0 +1,166 @@
+"""Contract 2: one preprocessing, from the bytes of a file to the pixels that every model and artifact takes.
+
+What happens here happens nowhere else, and everything that happens before the model happens here: training,
+verification, calibration and devices all decode with `PreprocessSpec.load`. The only other step, normalization, is
+inside the model.
+"""
+
+import io
+import os
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from PIL import Image, ImageOps, WebPImagePlugin
+
+from tlkit.errors import ImageError, RunError
+
+# The formats that are read, in Pillow's names. What many phones write into .jpg files, MPO, opens as JPEG.
+FORMATS = ("JPEG", "PNG", "BMP", "GIF", WebPImagePlugin.WebPImageFile.format)  # Pillow loads that plugin late
+# A photo beyond these is not decoded at all: a few kilobytes can unpack to many gigabytes.
+MAX_PIXELS = 178_956_970  # where Pillow itself refuses; half a gigabyte as RGB
+MAX_BYTES = 512 * 2**20
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreprocessSpec:
+    """Everything that happens to a photo before the model sees it, as one value.
+
+    Attributes:
+        input_size: Side of the square result, in pixels.
+        resize: `stretch` (the whole photo, its aspect ratio given up) or `crop` (the central square).
+        crop_fraction: For `crop`: side of the square as a fraction of the photo's shorter side.
+        interpolation: Always `bilinear`.
+        antialias: Always true: the filter widens when it shrinks. Without it accuracy falls (docs/preprocessing.md).
+        decode: Always `full`: every pixel is decoded before the resize.
+        orientation: Always `exif`: a rotated photo is turned upright.
+        alpha: Always `white`: what transparent pixels are laid over.
+        depth16: Always `high-byte`: how 16 bits become 8.
+        color: Always `rgb`: grey photos become three equal channels.
+        dtype: Always `uint8`: rounding happens here, once, after the resize.
+        version: Of this definition; another number means other pixels.
+    """
+
+    input_size: int
+    resize: Literal["stretch", "crop"] = "stretch"
+    crop_fraction: float = 1.0
+    interpolation: Literal["bilinear"] = "bilinear"
+    antialias: Literal[True] = True
+    decode: Literal["full"] = "full"
+    orientation: Literal["exif"] = "exif"
+    alpha: Literal["white"] = "white"
+    depth16: Literal["high-byte"] = "high-byte"
+    color: Literal["rgb"] = "rgb"
+    dtype: Literal["uint8"] = "uint8"
+    version: int = 1
+
+    def load(self, source: str | Path | bytes) -> np.ndarray:
+        """Reads an image file, or its bytes, into `[input_size, input_size, 3]` uint8 RGB.
+
+        Raises:
+            ImageError: the file is missing, corrupt, too large or no image; the message is the reason.
+        """
+        image = _open(source if isinstance(source, bytes) else _read(source))
+        try:
+            return self.apply(_upright(image))
+        except (OSError, ValueError, SyntaxError, IndexError, EOFError) as err:  # what Pillow's decoders raise
+            raise ImageError(f"damaged image ({err})") from err
+
+    def apply(self, image: Image.Image) -> np.ndarray:
+        """Turns a decoded, upright Pillow image of any mode into `[input_size, input_size, 3]` uint8 RGB."""
+        image = _to_rgb(image)
+        box = None
+        if self.resize == "crop":
+            side = self.crop_fraction * min(image.size)
+            left, top = (image.width - side) / 2, (image.height - side) / 2
+            box = (left, top, left + side, top + side)
+        size = (self.input_size, self.input_size)
+        return np.asarray(image.resize(size, Image.Resampling.BILINEAR, box=box))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the spec as it is written into manifests and artifacts."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "PreprocessSpec":
+        """Reads what `to_dict` wrote.
+
+        Raises:
+            RunError: a field is missing or unknown, or the version is not this one's.
+        """
+        unknown = set(values) - {field.name for field in fields(cls)}
+        if unknown or "input_size" not in values or values.get("version") != cls.version:
+            raise RunError(
+                f"This preprocessing was written by another version of tlkit (version {values.get('version')}, "
+                f"this tlkit reads {cls.version}). Install the tlkit that wrote it, or train again."
+            )
+        return cls(**values)
+
+
+def check_image(path: Path) -> bytes:
+    """Finds out whether a file can be decoded, several times faster than decoding it, and returns its bytes.
+
+    Every byte is parsed, but JPEG photos (almost all there are) are rebuilt at an eighth of their size only.
+
+    Raises:
+        ImageError: as for `PreprocessSpec.load`.
+    """
+    content = _read(path)
+    image = _open(content)
+    try:
+        image.draft("RGB", (max(1, image.width // 8), max(1, image.height // 8)))
+        image.load()
+    except (OSError, ValueError, SyntaxError, IndexError, EOFError) as err:
+        raise ImageError(f"damaged image ({err})") from err
+    return content
+
+
+def _read(path: str | Path) -> bytes:
+    try:
+        if os.path.getsize(path) > MAX_BYTES:
+            raise ImageError(f"{os.path.getsize(path) / 2**20:.0f} MiB, the limit is {MAX_BYTES // 2**20} MiB")
+        return Path(path).read_bytes()
+    except FileNotFoundError as err:
+        raise ImageError("no such file") from err
+    except OSError as err:
+        raise ImageError(f"can't be read ({err.strerror or err})") from err
+
+
+def _open(content: bytes) -> Image.Image:
+    """Opens without decoding, within the limits."""
+    if not content:
+        raise ImageError("empty file")
+    try:
+        image = Image.open(io.BytesIO(content), formats=FORMATS)
+    except Image.DecompressionBombError as err:
+        raise ImageError(f"too many pixels, the limit is {MAX_PIXELS:,}") from err
+    except Image.UnidentifiedImageError as err:
+        raise ImageError("not a JPEG, PNG, BMP, GIF or WebP image") from err
+    except (OSError, ValueError, SyntaxError, IndexError, EOFError) as err:
+        raise ImageError(f"damaged image ({err})") from err
+    if image.width * image.height > MAX_PIXELS:
+        raise ImageError(f"{image.width} x {image.height} pixels, the limit is {MAX_PIXELS:,}")
+    return image
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """Applies the EXIF rotation. Metadata that can't be parsed says nothing about the pixels and is ignored."""
+    image.load()
+    try:
+        orientation = image.getexif().get(0x0112, 1)
+    except Exception:  # Pillow's EXIF parser raises whatever a damaged block provokes  # noqa: BLE001
+        return image
+    return image if orientation == 1 else ImageOps.exif_transpose(image)
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    """Converts from any mode: grey, palette, 16-bit, CMYK, with or without alpha."""
+    if image.mode.startswith("I"):  # I;16, I;16B, I: one channel of 16 bits
+        values = np.asarray(image).astype(np.int64)
+        image = Image.fromarray((np.clip(values, 0, 65535) >> 8).astype(np.uint8))
+    if "A" in image.mode or "a" in image.mode or "transparency" in image.info:
+        image = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, (255, 255, 255, 255))
+        image = Image.alpha_composite(white, image)
+    return image.convert("RGB")

@@ -1,0 +1,1 @@
+"""Transfer learning: what is frozen, what is computed once, what is trained."""

@@ -1,0 +1,181 @@
+"""The part of fine-tuning that needs Keras: build, load, freeze, cache, train, evaluate, save."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from tlkit import metrics
+from tlkit.data.pipeline import Pixels
+from tlkit.data.split import PhotoSet
+from tlkit.errors import TlkitError
+from tlkit.models import registry
+from tlkit.models.weights import DownloadError, fetch_imagenet, load_weights
+from tlkit.preprocess import PreprocessSpec
+from tlkit.progress import Progress
+from tlkit.transfer import results, training
+from tlkit.transfer.features import Features, Parts, cut, estimate_bytes, features_of, inference, too_large
+from tlkit.transfer.freeze import apply_freeze
+from tlkit.transfer.options import FinetuneOptions, Plan
+from tlkit.transfer.source import Source, cached_source, pixel_source
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """A model with its weights, ready to be trained on photos. `weights` goes into the manifest."""
+
+    options: FinetuneOptions
+    decided: Plan
+    photos: PhotoSet
+    model: keras.Model
+    weights: dict[str, Any]
+
+
+def prepare(options: FinetuneOptions, decided: Plan, photos: PhotoSet, progress: Progress) -> Prepared:
+    """Builds the model and loads its weights.
+
+    Raises:
+        WeightsError: the weights can't be had, or don't fit. On the embedded digits alone, ImageNet weights that can't
+            be had become random ones, with a warning.
+    """
+    keras.utils.set_random_seed(options.seed)
+    dropout = 0.2 if options.dropout is None and decided.head == "gap" else options.dropout
+    model = registry.build(
+        decided.architecture.name,
+        classes=len(photos.classes),
+        input_size=decided.input_size,
+        head=decided.head,
+        **({} if dropout is None else {"dropout": dropout}),
+    )
+    weights = _load(model, decided, progress)
+    return Prepared(options=options, decided=decided, photos=photos, model=model, weights=weights)
+
+
+def _load(model: keras.Model, decided: Plan, progress: Progress) -> dict[str, Any]:
+    """Loads what `--weights` asks for; returns the manifest's `weights`."""
+    random: dict[str, Any] = {"source": "none", "sha256": None}
+    if decided.weights == "none":
+        if decided.frozen:
+            progress.warn(f"--freeze {decided.freeze.text} keeps random weights: --weights none was given.")
+        return random
+    path = Path(decided.weights).expanduser()
+    if decided.weights == "imagenet":
+        top = decided.head == "original" and decided.architecture.fully_connected
+        try:
+            path = fetch_imagenet(decided.architecture, input_size=decided.input_size, top=top)
+        except DownloadError as err:
+            if decided.own_data:
+                raise
+            progress.warn(
+                f"{err}\nThis is the embedded digits, so it goes on with RANDOM weights: expect a demonstration, "
+                "not an accuracy."
+            )
+            return {**random, "requested": "imagenet"}
+    loaded = load_weights(model, decided.architecture, path)
+    source = "imagenet" if decided.weights == "imagenet" else str(path.absolute())
+    return {"source": source, "sha256": loaded.sha256, "file": path.name}
+
+
+def train(prepared: Prepared, folder: Path, spec: PreprocessSpec, progress: Progress) -> dict[str, Any]:
+    """Trains, evaluates and saves; returns what the manifest learns from it."""
+    options, decided, photos, model = prepared.options, prepared.decided, prepared.photos, prepared.model
+    pretrained = prepared.weights["source"] != "none"
+    apply_freeze(model, decided.frozen, batch_norm_frozen=pretrained)
+    schedule = training.Schedule(
+        epochs=decided.epochs,
+        batch_size=options.batch_size,
+        learning_rate=decided.learning_rate,
+        patience=options.patience,
+    )
+    source, features = _source(prepared, spec, progress)
+    history = fit(source, photos, schedule, seed=options.seed, progress=progress)
+    with source.errors():
+        probabilities = training.softmax(source.held_out_logits())
+    if features is not None:
+        _check_features(model, photos, spec, probabilities)
+    results.save_labels(folder, photos.classes)
+    results.save_history(folder, history)
+    results.save_model(model, folder)
+    results.save_predictions(folder, photos, probabilities)
+    return {
+        "schedule": training.schedule_to_dict(schedule, history),
+        "freeze": {
+            "strategy": decided.freeze.text,
+            "frozen_stages": list(decided.frozen),
+            "batch_norm": "frozen" if pretrained else "trained where its stage is",
+            "cache": None if features is None else ("reused" if features.reused else "computed"),
+        },
+        "metrics": _evaluate(folder, photos, probabilities),
+    }
+
+
+def _source(prepared: Prepared, spec: PreprocessSpec, progress: Progress) -> tuple[Source, Features | None]:
+    """Chooses between cached features and pixels."""
+    photos, count = prepared.photos, len(prepared.photos.classes)
+    weights = np.ones(count)
+    if prepared.options.class_weight == "auto":
+        weights = metrics.balanced_class_weights(np.array([photo.label for photo in photos.train]), count)
+    parts: Parts | None = cut(prepared.model, prepared.decided.frozen) if prepared.options.cache else None
+    if parts is not None:
+        everything = photos.train + photos.held_out
+        if reason := too_large(estimate_bytes(parts, len(everything))):
+            progress.warn(f"Training goes uncached and so slower: {reason}.")
+        else:
+            features = features_of(parts, photos.root, everything, spec, progress=progress)
+            if features.reused:
+                progress.say(f"Frozen stages: the output of {len(features.array)} photos is reused from the cache")
+            return cached_source(parts, features, photos, weights), features
+    return pixel_source(prepared.model, photos, spec, weights), None
+
+
+def fit(
+    source: Source, photos: PhotoSet, schedule: training.Schedule, *, seed: int, progress: Progress
+) -> training.History:
+    """Trains `source.model` and leaves the weights of the best epoch in it."""
+    count = len(photos.train)
+    steps = training.steps_per_epoch(count, schedule)
+    training.compile_for_training(source.model, schedule, steps=steps * schedule.epochs)
+    labels = np.array([photo.label for photo in photos.val])
+    with progress.bar("Training", count * schedule.epochs) as bar, source.errors():
+        keep = training.KeepBest(source.val_logits, labels, schedule, bar, count)
+        source.model.fit(
+            source.batches(training.whole_order(count, schedule, seed=seed)),
+            steps_per_epoch=steps,
+            epochs=schedule.epochs,
+            callbacks=[keep],
+            shuffle=False,  # the order is given
+            verbose=0,
+        )
+    keep.restore()
+    return keep.history
+
+
+def _check_features(model: keras.Model, photos: PhotoSet, spec: PreprocessSpec, probabilities: np.ndarray) -> None:
+    """Runs the whole model on two photos: what was computed through the cache must come out."""
+    pixels = Pixels(photos.root, photos.held_out, spec).load(range(min(2, len(photos.held_out))))
+    whole = training.softmax(inference_once(model, pixels))
+    if (difference := np.abs(whole - probabilities[: len(whole)]).max()) > 1e-4:
+        raise TlkitError(
+            f"The cached features do not belong to this model: probabilities differ by {difference:.2g}. "
+            "Train again with --no-cache, and report this."
+        )
+
+
+def inference_once(model: keras.Model, pixels: np.ndarray) -> np.ndarray:
+    """Returns the model's output on a few photos without tracing it."""
+    return keras.ops.convert_to_numpy(model(pixels.astype(np.float32), training=False))
+
+
+def _evaluate(folder: Path, photos: PhotoSet, probabilities: np.ndarray) -> dict[str, Any]:
+    """Returns metrics by split, and saves the tables that go with them."""
+    found: dict[str, Any] = {"val": None, "test": None}
+    for name, part, rows in (
+        ("val", photos.val, probabilities[: len(photos.val)]),
+        ("test", photos.test, probabilities[len(photos.val) :]),
+    ):
+        if part:
+            found[name] = results.evaluate(rows, part, photos.classes)
+            results.save_tables(folder, name, rows, part, photos.classes)
+    return found

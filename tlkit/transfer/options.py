@@ -1,0 +1,129 @@
+"""What can be chosen about a fine-tuning, its defaults, and what goes with what."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from tlkit.errors import OptionError
+from tlkit.manifest import DEFAULT_RUNS
+from tlkit.models import registry
+from tlkit.models.registry import Architecture, Head
+from tlkit.transfer.freeze import Freeze, frozen_stages, parse_freeze
+
+DIGITS = "digits"
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinetuneOptions:
+    """The arguments of `finetune`; None means the default that suits the rest.
+
+    Attributes:
+        base: Name of an architecture.
+        data: Folder of photos, or `digits` for the embedded ones.
+        classes: How many classes the data must have; not checked when None.
+        weights: `imagenet`, `none` or a file; imagenet where there are any.
+        freeze: See `freeze.FORMS`; all-but-head where weights are pretrained.
+        head: `gap` or `original`.
+        epochs: At most; 30 when all stages are frozen or random, else 15.
+        batch_size: Photos in a step.
+        learning_rate: Of Adam, after warm-up; 3e-3 for a head, 3e-4 when pretrained stages train, 3e-3 from scratch.
+        input_size: Side in pixels; the architecture's own, on the digits the smallest it takes.
+        dropout: Before the final layer, in [0, 1).
+        seed: Of split, initial weights, shuffling and dropout.
+        patience: Epochs without a smaller validation loss before training stops; 0 never stops early.
+        class_weight: `auto` weighs classes inversely to their frequency.
+        name: Of the run folder.
+        runs: Where run folders are made.
+        strict: Whether a file that can't be used is an error.
+        cache: Whether frozen stages are computed once.
+    """
+
+    base: str
+    data: str | Path = DIGITS
+    classes: int | None = None
+    weights: str | Path | None = None
+    freeze: str | None = None
+    head: Head | None = None
+    epochs: int | None = None
+    batch_size: int = 32
+    learning_rate: float | None = None
+    input_size: int | None = None
+    dropout: float | None = None
+    seed: int = 0
+    patience: int = 8
+    class_weight: Literal["auto", "none"] = "none"
+    name: str | None = None
+    runs: Path = DEFAULT_RUNS
+    strict: bool = False
+    cache: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """Options with every default decided. Attributes as in `FinetuneOptions`, plus the architecture and the stages."""
+
+    architecture: Architecture
+    own_data: bool
+    weights: str
+    freeze: Freeze
+    frozen: tuple[str, ...]
+    head: Head
+    input_size: int
+    epochs: int
+    learning_rate: float
+
+
+def plan(options: FinetuneOptions) -> Plan:
+    """Decides every default and checks what can be checked before any photo is read.
+
+    Raises:
+        UnknownNameError, OptionError: a name that does not exist, a value out of range, or options that don't go
+            together.
+    """
+    architecture = registry.find(options.base)
+    own_data = str(options.data) != DIGITS
+    head = options.head or architecture.head
+    size = options.input_size or (architecture.input_size if own_data else architecture.smallest(head))
+    registry.check_input_size(architecture, head, size)
+    weights = str(options.weights) if options.weights else ("imagenet" if architecture.published else "none")
+    if weights == "imagenet" and architecture.published is None:
+        raise OptionError(
+            f"There are no ImageNet weights for {architecture.name}. Use --weights none, or a file that you have."
+        )
+    freeze = parse_freeze(options.freeze or ("none" if weights == "none" else "all-but-head"), architecture.stages)
+    frozen = frozen_stages(freeze, architecture.stages)
+    if frozen and weights == "none" and options.weights is None and own_data:
+        raise OptionError(
+            f"{architecture.name} has no pretrained weights, so --freeze {freeze.text} would freeze random ones. "
+            "Train all of it with --freeze none, or say --weights none if random features are what you want."
+        )
+    _check_ranges(options)
+    scratch = weights == "none" and not frozen
+    return Plan(
+        architecture=architecture,
+        own_data=own_data,
+        weights=weights,
+        freeze=freeze,
+        frozen=frozen,
+        head=head,
+        input_size=size,
+        epochs=options.epochs or (15 if weights != "none" and frozen != architecture.stages else 30),
+        learning_rate=options.learning_rate
+        or (3e-3 if scratch else 3e-3 if frozen == architecture.stages else 3e-4),
+    )
+
+
+def _check_ranges(options: FinetuneOptions) -> None:
+    """Checks numbers; the command line does the same, Python callers have only this."""
+    for name, least in (("epochs", 1), ("batch_size", 1), ("patience", 0), ("seed", 0), ("classes", 2)):
+        value = getattr(options, name)
+        if value is not None and value < least:
+            raise OptionError(f"--{name.replace('_', '-')} must be at least {least}, not {value}.")
+    if options.learning_rate is not None and not 0 < options.learning_rate < 10:
+        raise OptionError(f"--learning-rate must be between 0 and 10, not {options.learning_rate}.")
+    if options.dropout is not None and not 0 <= options.dropout < 1:
+        raise OptionError(f"--dropout must be at least 0 and below 1, not {options.dropout}.")
+    if options.class_weight not in ("auto", "none"):
+        raise OptionError(f"--class-weight takes auto or none, not {options.class_weight!r}.")
+    if options.head not in (None, "gap", "original"):
+        raise OptionError(f"--head takes gap or original, not {options.head!r}.")

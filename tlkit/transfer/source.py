@@ -1,0 +1,92 @@
+"""Where training takes its batches from: cached features in memory, or pixels through tf.data.
+
+Both give the same photos in the same order, so both train the same head.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+
+from tlkit.data.pipeline import Pixels, in_order
+from tlkit.data.split import PhotoSet
+from tlkit.preprocess import PreprocessSpec
+from tlkit.transfer.features import Features, Parts, inference
+
+BATCH = 64  # of inference on pixels
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """Batches for one training.
+
+    Attributes:
+        model: What is trained: the tail behind the cached features, or the whole model.
+        batches: From the order of the training photos to what `fit` takes.
+        val_logits: Logits of the validation photos from the model as it is, `[photos, classes]`.
+        held_out_logits: Likewise of val and test.
+        errors: Wraps whatever iterates.
+    """
+
+    model: keras.Model
+    batches: Callable[[Iterable[np.ndarray]], Any]
+    val_logits: Callable[[], np.ndarray]
+    held_out_logits: Callable[[], np.ndarray]
+    errors: Callable[[], AbstractContextManager[None]]
+
+
+def cached_source(parts: Parts, features: Features, photos: PhotoSet, weights: np.ndarray) -> Source:
+    """Takes batches from cached features. `weights` holds the weight of each class in the loss."""
+    train = features.array[features.rows(photos.train)]
+    held_out = features.array[features.rows(photos.held_out)]
+    labels = np.array([photo.label for photo in photos.train])
+    infer = inference(parts.tail)
+
+    def batches(order: Iterable[np.ndarray]) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        for indices in order:
+            chosen = labels[indices]
+            yield train[indices], chosen, weights[chosen]
+
+    def logits(array: np.ndarray) -> np.ndarray:
+        return np.concatenate([infer(array[i : i + 1024]) for i in range(0, len(array), 1024)])
+
+    return Source(
+        model=parts.tail,
+        batches=batches,
+        val_logits=lambda: logits(held_out[: len(photos.val)]),
+        held_out_logits=lambda: logits(held_out),
+        errors=nullcontext,
+    )
+
+
+def pixel_source(model: keras.Model, photos: PhotoSet, spec: PreprocessSpec, weights: np.ndarray) -> Source:
+    """Takes batches from pixels, decoded in parallel and ahead. `weights` as for `cached_source`."""
+    import tensorflow as tf
+
+    train = Pixels(photos.root, photos.train, spec)
+    held_out = Pixels(photos.root, photos.held_out, spec)
+    labels = tf.constant([photo.label for photo in photos.train], tf.int64)
+    class_weights = tf.constant(weights, tf.float32)
+    infer = inference(model)
+
+    def batches(order: Iterable[np.ndarray]) -> tf.data.Dataset:
+        def labelled(indices: tf.Tensor, pixels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+            chosen = tf.gather(labels, indices)
+            return tf.cast(pixels, tf.float32), chosen, tf.gather(class_weights, chosen)
+
+        return train.dataset(order).map(labelled)
+
+    def logits(count: int) -> np.ndarray:
+        with held_out.errors():
+            return np.concatenate([infer(pixels) for _, pixels in held_out.dataset(in_order(count, BATCH))])
+
+    return Source(
+        model=model,
+        batches=batches,
+        val_logits=lambda: logits(len(photos.val)),
+        held_out_logits=lambda: logits(len(photos.held_out)),
+        errors=train.errors,
+    )
