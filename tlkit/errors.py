@@ -37,6 +37,8 @@ class RunError(TlkitError):
 class OptionError(TlkitError):
     """Options that don't go together, or a value outside its range."""
 
+    exit_code = 2
+
 
 class MissingDependencyError(TlkitError):
     """An optional dependency is not installed."""

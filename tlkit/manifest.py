@@ -121,7 +121,7 @@ def _plain(name: str) -> str:
 def new_manifest(**values: Any) -> dict[str, Any]:  # noqa: ANN401
     """Returns a manifest with status `running`, its parts that come later empty."""
     now = datetime.now(UTC).isoformat(timespec="microseconds")
-    empty = {"parent": None, "compression": None, "metrics": {}, "artifacts": []}
+    empty: dict[str, Any] = {"parent": None, "compression": None, "metrics": {}, "artifacts": []}
     return {"schema": SCHEMA, "status": "running", "created": now, "task": "single_label", **empty, **values}
 
 

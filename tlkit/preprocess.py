@@ -29,8 +29,8 @@ class PreprocessSpec:
 
     Attributes:
         input_size: Side of the square result, in pixels.
-        resize: `stretch` (the whole photo, its aspect ratio given up) or `crop` (the central square).
-        crop_fraction: For `crop`: side of the square as a fraction of the photo's shorter side.
+        resize: `stretch` (the photo's aspect ratio is given up) or `crop` (its central square).
+        crop_fraction: How much of each side is kept, centred, in whole pixels, before the resize.
         interpolation: Always `bilinear`.
         antialias: Always true: the filter widens when it shrinks. Without it accuracy falls (docs/preprocessing.md).
         decode: Always `full`: every pixel is decoded before the resize.
@@ -70,13 +70,11 @@ class PreprocessSpec:
     def apply(self, image: Image.Image) -> np.ndarray:
         """Turns a decoded, upright Pillow image of any mode into `[input_size, input_size, 3]` uint8 RGB."""
         image = _to_rgb(image)
-        box = None
-        if self.resize == "crop":
-            side = self.crop_fraction * min(image.size)
-            left, top = (image.width - side) / 2, (image.height - side) / 2
-            box = (left, top, left + side, top + side)
-        size = (self.input_size, self.input_size)
-        return np.asarray(image.resize(size, Image.Resampling.BILINEAR, box=box))
+        sides = image.size if self.resize == "stretch" else (min(image.size), min(image.size))
+        width, height = (max(1, round(self.crop_fraction * side)) for side in sides)
+        left, top = (image.width - width) // 2, (image.height - height) // 2
+        image = image.crop((left, top, left + width, top + height))
+        return np.asarray(image.resize((self.input_size, self.input_size), Image.Resampling.BILINEAR))
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the spec as it is written into manifests and artifacts."""

@@ -7,26 +7,35 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    pass
 
 
 class Bar:
-    """One task under way. Counts; knows its rate."""
+    """One task under way. Counts; knows how long it takes."""
 
     def __init__(self, total: int) -> None:
         self.total, self.done, self.note = total, 0, ""
         self.started = time.perf_counter()
+        self._first: tuple[int, float] | None = None
 
     def advance(self, count: int = 1, *, note: str | None = None) -> None:
         """Counts `count` more units, and shows `note` behind the bar."""
         self.done += count
         if note is not None:
             self.note = note
+        if self._first is None and count:
+            self._first = self.done, self.seconds
 
     @property
     def seconds(self) -> float:
         """Seconds since the start."""
         return time.perf_counter() - self.started
+
+    @property
+    def remaining(self) -> float:
+        """Seconds to go, 0 while unknown. The first step, which is slow, does not count."""
+        done, seconds = self._first or (0, 0.0)
+        return (self.total - self.done) * (self.seconds - seconds) / (self.done - done) if self.done > done else 0.0
 
 
 class Progress:
@@ -68,11 +77,26 @@ class Screen(Progress):
                 yield live
             bar: Bar = live
         else:
-            bar = Bar(total)
+            bar = self._estimating(title, total)
             yield bar
-        rate = f", {bar.done / bar.seconds:,.0f} {unit}/s" if bar.seconds > 0.5 else ""
+        rate = f", {bar.done / bar.seconds:,.0f} {unit}/s" if bar.seconds > 0.5 and total > 1 else ""
         note = f"  {bar.note}" if bar.note else ""
         self.say(f"{title}: {bar.done:,} {unit} in {bar.seconds:.1f} s{rate}{note}")
+
+    def _estimating(self, title: str, total: int) -> Bar:
+        """Returns a bar that says once how long it will take, when that is over a minute."""
+        say, told = self.say, False
+
+        class EstimatingBar(Bar):
+            def advance(self, count: int = 1, *, note: str | None = None) -> None:
+                nonlocal told
+                super().advance(count, note=note)
+                if not told and self.seconds > 3 and self.remaining:
+                    told = True
+                    if self.remaining > 60:
+                        say(f"{title}: about {self.remaining / 60:.0f} minutes to go")
+
+        return EstimatingBar(total)
 
     @contextmanager
     def _live(self, title: str, total: int, unit: str) -> Iterator[Bar]:

@@ -30,7 +30,9 @@ def command(name: str | None, as_json: bool) -> None:
         return
     click.echo(f"{architecture.title} ({architecture.paper})")
     click.echo(f"Parameters     {architecture.params:,} at {architecture.params_classes} classes")
-    click.echo(f"Input          {architecture.input_size} pixels; with --head gap {architecture.min_input_size} or more")
+    click.echo(
+        f"Input          {architecture.input_size} pixels; with --head gap {architecture.min_input_size} or more"
+    )
     click.echo(f"Weights        {about['weights']}")
     click.echo(f"Default head   {architecture.head}")
     click.echo(f"Stages         {', '.join(architecture.stages)}, head")

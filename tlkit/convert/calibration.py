@@ -21,7 +21,9 @@ class Calibration:
     """Calibration photos.
 
     Attributes:
-        pixels: `[images + 1, S, S, 3]` uint8; the last frame holds 0 and 255, so that the input's scale is exactly 1.
+        pixels: `[images + 1, S, S, 3]` uint8; the last frame is the first photo with one black and one white pixel, so
+            that the input's scale is exactly 1. More than two pixels would reach activations that no photo reaches, and
+            so make every step of int8 coarser.
         sha256: Over the photos' hashes, in order.
     """
 
@@ -39,7 +41,7 @@ def choose(photos: list[Photo], count: int, *, seed: int) -> list[Photo]:
     for photo in sorted(photos, key=lambda photo: photo.sha256):
         by_class[photo.label].append(photo)
     for label, members in by_class.items():
-        np.random.default_rng([seed, label]).shuffle(members)  # type: ignore[arg-type]
+        np.random.default_rng([seed, label]).shuffle(members)
     turns = zip_longest(*(by_class[label] for label in sorted(by_class)))
     return [photo for turn in turns for photo in turn if photo is not None][:count]
 
@@ -56,7 +58,7 @@ def calibration_set(root: Path, photos: list[Photo], spec: PreprocessSpec, *, co
     """
     chosen = choose(photos, count, seed=seed)
     pixels = Pixels(root, chosen, spec).load(range(len(chosen)))
-    extreme = np.zeros_like(pixels[:1])
-    extreme[:, ::2] = 255
+    extreme = pixels[:1].copy()
+    extreme[:, 0, 0], extreme[:, 0, 1] = 0, 255
     digest = hashlib.sha256("".join(photo.sha256 for photo in chosen).encode()).hexdigest()
     return Calibration(pixels=np.concatenate([pixels, extreme]), sha256=digest)

@@ -54,9 +54,7 @@ def check_options(options: ExportOptions) -> None:
         OptionError: an unknown format, or a number outside its range.
     """
     if options.to not in FORMATS:
-        raise OptionError(
-            f"--to takes {' or '.join(FORMATS)}, not {options.to!r}.{did_you_mean(options.to, FORMATS)}"
-        )
+        raise OptionError(f"--to takes {' or '.join(FORMATS)}, not {options.to!r}.{did_you_mean(options.to, FORMATS)}")
     for name, value in (("min-agreement", options.min_agreement), ("max-drop", options.max_drop)):
         if value is not None and not 0 <= value <= 1:
             raise OptionError(f"--{name} is a fraction from 0 to 1, not {value}.")

@@ -7,7 +7,9 @@ import numpy as np
 from tlkit.convert.tflite_runtime import TfliteModel, dequantize
 
 
-def worst_layers(float_file: bytes, quantized_file: bytes, pixels: np.ndarray, most: int = 3) -> list[tuple[str, float]]:
+def worst_layers(
+    float_file: bytes, quantized_file: bytes, pixels: np.ndarray, most: int = 3
+) -> list[tuple[str, float]]:
     """Compares the outputs of operations that both files name alike.
 
     Args:
@@ -46,8 +48,8 @@ def _same_tensors(clean: TfliteModel, noisy: TfliteModel) -> dict[str, tuple[dic
     for details in noisy.interpreter.get_tensor_details():
         other = wanted.get(details["name"])
         same = other is not None and tuple(other["shape"]) == tuple(details["shape"])
-        activation = len(details["shape"]) in (2, 4) and details["shape"][0] == 1
-        if same and activation and details["dtype"] == np.int8:
+        one_scale = len(details["quantization_parameters"]["scales"]) == 1  # a kernel has one for each channel
+        if same and one_scale and details["dtype"] == np.int8 and details["shape"][:1].tolist() == [1]:
             pairs[details["name"]] = (other, details)
     return pairs  # type: ignore[return-value]
 

@@ -87,7 +87,8 @@ def shortfalls(parity: Parity) -> list[str]:
     allowed = max(limit.max_drop or 0.0, _ALLOWED_PHOTOS / parity.images)
     if limit.max_drop is not None and -parity.accuracy_change > allowed + 1e-12:
         found.append(
-            f"accuracy falls from {parity.keras_accuracy:.1%} to {parity.accuracy:.1%}; at most {allowed:.1%} may be lost"
+            f"accuracy falls from {parity.keras_accuracy:.1%} to {parity.accuracy:.1%}; "
+            f"at most {allowed:.1%} may be lost"
         )
     return found
 

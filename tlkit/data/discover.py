@@ -143,6 +143,8 @@ def _split_folders(root: Path) -> dict[SplitName, Path]:
 def _classes(top: Path, root: Path) -> tuple[str, ...]:
     """Returns the classes, sorted by name. The one place where their order is made."""
     classes = tuple(_folders(top))
+    if broken := [name for name in classes if not name.isprintable()]:
+        raise DataError(f"The class folder {broken[0]!r} in {top} has a line break or control character. Rename it.")
     if len(classes) < 2:
         found = f"only one class, {classes[0]!r}" if classes else "no folders"
         raise DataError(
@@ -203,6 +205,4 @@ def _check_enough(root: Path, classes: tuple[str, ...], photos: list[Photo], pro
         raise DataError(f"No file in {root} is a readable image.{reasons}")
     used = {photo.label for photo in photos}
     if empty := [name for label, name in enumerate(classes) if label not in used]:
-        raise DataError(
-            f"No usable photo in class {some(empty)} of {root}. Add photos, or remove the folder.{reasons}"
-        )
+        raise DataError(f"No usable photo in class {some(empty)} of {root}. Add photos, or remove the folder.{reasons}")

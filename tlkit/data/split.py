@@ -109,5 +109,4 @@ def _take(photos: list[Photo], fraction: float, *, seed: int) -> tuple[list[Phot
         count = max(round(len(members) * fraction), 1) if len(members) > 1 else 0
         taken += [members[i] for i in order[:count]]
         kept += [members[i] for i in order[count:]]
-    by_path = {"key": lambda photo: photo.path}
-    return sorted(kept, **by_path), sorted(taken, **by_path)
+    return sorted(kept, key=lambda photo: photo.path), sorted(taken, key=lambda photo: photo.path)

@@ -83,9 +83,7 @@ _PUBLISHED = {
     "stage5_conv_bn": "Conv_1_bn",
     "head_logits": "predictions",
 }
-_PUBLISHED_BLOCKS = {
-    name: "expanded_conv" if i == 0 else f"block_{i}" for i, (*_, name) in enumerate(bottlenecks(1.0))
-}
+_PUBLISHED_BLOCKS = {name: "expanded_conv" if i == 0 else f"block_{i}" for i, (*_, name) in enumerate(bottlenecks(1.0))}
 
 
 def published_name(layer: str) -> str:

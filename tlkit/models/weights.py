@@ -51,17 +51,20 @@ def fetch_imagenet(architecture: Architecture, *, input_size: int, top: bool) ->
         raise WeightsError(f"There are no ImageNet weights for {architecture.name}. Use --weights none or a file.")
     url = _url(published, input_size, top)
     name = url.rpartition("/")[2]
-    place = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras")) / "models"
+    home = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras")
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(_PATIENCE)
     try:
         with contextlib.redirect_stdout(sys.stderr):  # Keras' download bar goes to stdout, which is for results
-            return Path(keras.utils.get_file(name, url, cache_subdir="models", file_hash=_md5(published, top)))
+            path = keras.utils.get_file(
+                name, url, cache_dir=str(home), cache_subdir="models", file_hash=_md5(published, top)
+            )
+            return Path(path)
     except Exception as err:  # urllib, HTTP, checksum and file errors alike; Keras wraps some in plain Exception
         raise DownloadError(
             f"The ImageNet weights of {architecture.name} could not be downloaded ({_first_line(err)}).\n"
             f"Do one of these:\n"
-            f"  - fetch {url}\n    on a machine with a network and put it at {place / name}\n"
+            f"  - fetch {url}\n    on a machine with a network and put it at {home / 'models' / name}\n"
             f"  - pass a file that you have: --weights PATH (.weights.h5, .h5 of {published.source}, or .keras)\n"
             f"  - train without pretrained weights: --weights none --freeze none"
         ) from err

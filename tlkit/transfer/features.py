@@ -9,10 +9,10 @@ import json
 import os
 import secrets
 import shutil
-import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -133,9 +133,9 @@ def features_of(
             os.replace(temporary, folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-    array = _read(folder, shape)
-    assert array is not None, folder  # it was just written
-    return Features(array=array, row=row, reused=False)
+    written = _read(folder, shape)
+    assert written is not None, folder  # it was just made
+    return Features(array=written, row=row, reused=False)
 
 
 def _key(parts: Parts, photos: Sequence[Photo], spec: PreprocessSpec) -> str:
@@ -150,12 +150,13 @@ def _key(parts: Parts, photos: Sequence[Photo], spec: PreprocessSpec) -> str:
     }
     digest.update(json.dumps(about, sort_keys=True).encode())
     for weight in parts.backbone.weights:
-        digest.update(np.ascontiguousarray(keras.ops.convert_to_numpy(weight)))
+        digest.update(np.ascontiguousarray(keras.ops.convert_to_numpy(weight)).data)
     return digest.hexdigest()
 
 
 def _read(folder: Path, shape: tuple[int, ...]) -> np.ndarray | None:
     """Maps a cached array; one that is not whole is as good as none, and makes room for a new one."""
+    array: np.ndarray | None
     try:
         array = np.load(folder / "features.npy", mmap_mode="r")
     except FileNotFoundError:
@@ -171,19 +172,13 @@ def _read(folder: Path, shape: tuple[int, ...]) -> np.ndarray | None:
 def _compute(array: np.ndarray, parts: Parts, pixels: Pixels, progress: Progress) -> None:
     """Fills `array` with the backbone's output, photo by photo in order."""
     infer = inference(parts.backbone)
-    told = False
     with progress.bar("Frozen stages, computed once", len(array)) as bar, pixels.errors():
         for indices, batch in pixels.dataset(in_order(len(array), BATCH)):
             array[indices.numpy()] = infer(batch)
             bar.advance(len(indices))
-            if not told and bar.done >= 2 * BATCH:  # the first batch traces
-                told = True
-                if (seconds := (time.perf_counter() - started) / BATCH * (len(array) - bar.done)) > 60:
-                    progress.say(f"This takes about {seconds / 60:.0f} minutes, once; later runs reuse it.")
-            started = time.perf_counter()
 
 
-def inference(model: keras.Model):  # noqa: ANN201
+def inference(model: keras.Model) -> Callable[[Any], np.ndarray]:
     """Returns a function from `[N, ...]` pixels or features to the model's output as NumPy, traced once for any N."""
     import tensorflow as tf
 

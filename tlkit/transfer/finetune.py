@@ -3,6 +3,7 @@
 import hashlib
 import platform
 import shlex
+import shutil
 import sys
 import time
 from importlib.metadata import version
@@ -52,13 +53,11 @@ def finetune(options: FinetuneOptions, progress: Progress | None = None) -> Path
     write_manifest(folder, manifest)
     try:
         manifest |= job.train(prepared, folder, spec, progress)
-        manifest["status"] = "complete"
-        manifest["seconds"] = round(time.perf_counter() - started, 2)
-    except BaseException as err:
-        manifest["status"] = "interrupted" if isinstance(err, KeyboardInterrupt) else "failed"
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)  # it holds nothing that could be used
         raise
-    finally:
-        write_manifest(folder, manifest)
+    manifest |= {"status": "complete", "seconds": round(time.perf_counter() - started, 2)}
+    write_manifest(folder, manifest)
     return folder
 
 

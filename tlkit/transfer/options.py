@@ -26,7 +26,7 @@ class FinetuneOptions:
         head: `gap` or `original`.
         epochs: At most; 30 when all stages are frozen or random, else 15.
         batch_size: Photos in a step.
-        learning_rate: Of Adam, after warm-up; 3e-3 for a head, 3e-4 when pretrained stages train, 3e-3 from scratch.
+        learning_rate: Of Adam, after warm-up; 3e-3, or 3e-4 when pretrained stages train.
         input_size: Side in pixels; the architecture's own, on the digits the smallest it takes.
         dropout: Before the final layer, in [0, 1).
         seed: Of split, initial weights, shuffling and dropout.
@@ -108,8 +108,7 @@ def plan(options: FinetuneOptions) -> Plan:
         head=head,
         input_size=size,
         epochs=options.epochs or (15 if weights != "none" and frozen != architecture.stages else 30),
-        learning_rate=options.learning_rate
-        or (3e-3 if scratch else 3e-3 if frozen == architecture.stages else 3e-4),
+        learning_rate=options.learning_rate or (3e-3 if scratch or frozen == architecture.stages else 3e-4),
     )
 
 

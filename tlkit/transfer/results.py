@@ -65,7 +65,9 @@ def evaluate(probabilities: np.ndarray, photos: Sequence[Photo], classes: Sequen
     }
 
 
-def save_tables(folder: Path, split: str, probabilities: np.ndarray, photos: Sequence[Photo], classes: Sequence[str]):  # noqa: ANN201
+def save_confusion(
+    folder: Path, split: str, probabilities: np.ndarray, photos: Sequence[Photo], classes: Sequence[str]
+) -> None:
     """Saves `confusion_<split>.csv` (row: label, column: prediction)."""
     labels = np.array([photo.label for photo in photos])
     confusion = metrics.confusion_matrix(probabilities, labels)

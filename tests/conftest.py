@@ -1,0 +1,105 @@
+"""What tests share: real photos in every format, a cache of their own, and one trained run."""
+
+import os
+import shutil
+import socket
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+# No test reaches outside this machine: whatever tries is refused by a closed port at once.
+for _name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
+    os.environ[_name] = "http://127.0.0.1:9"
+
+import numpy as np  # noqa: E402
+import pytest  # noqa: E402
+from PIL import Image  # noqa: E402
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def pytest_collection_modifyitems(items):
+    skip = pytest.mark.skip(reason="needs the photos and weights in ../shared, which are not on this machine")
+    for item in items:
+        if "real_data" in item.keywords and not SHARED.is_dir():
+            item.add_marker(skip)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_places(tmp_path_factory):
+    """No test touches the user's caches."""
+    os.environ["TLKIT_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+    os.environ["KERAS_HOME"] = str(tmp_path_factory.mktemp("keras"))
+
+
+@pytest.fixture(autouse=True)
+def _only_this_machine(monkeypatch):
+    connect = socket.socket.connect
+
+    def checked(self, address):
+        local = not isinstance(address, tuple) or str(address[0]) in ("127.0.0.1", "localhost", "::1")
+        assert local, f"a test tried to reach {address}"
+        return connect(self, address)
+
+    monkeypatch.setattr(socket.socket, "connect", checked)
+
+
+@pytest.fixture(scope="session")
+def shared():
+    """The folder with real photos and weights; tests that use it are marked `real_data`."""
+    return SHARED
+
+
+@pytest.fixture(scope="session")
+def weights_v2(shared):
+    """Real ImageNet weights of MobileNetV2."""
+    return shared / "weights" / "mobilenet_v2_1.0_224_imagenet.weights.h5"
+
+
+def photo(seed=0, size=(48, 36)):
+    """A picture with edges, gradients and noise, as photos have; a class can be told by its hue."""
+    random = np.random.default_rng(seed)
+    width, height = size
+    y, x = np.mgrid[0:height, 0:width]
+    waves = np.stack([np.sin(x / (3 + c) + seed) + np.cos(y / (4 + c) - seed) for c in range(3)], axis=-1)
+    values = 128 + 45 * waves + random.normal(0, 12, (height, width, 3))
+    return Image.fromarray(np.clip(values, 0, 255).astype(np.uint8))
+
+
+def coloured(label, seed, size=(40, 40)):
+    """A photo whose colour tells its class."""
+    random = np.random.default_rng(1000 * label + seed)
+    base = np.array([[220, 60, 50], [50, 200, 80], [60, 70, 220], [220, 200, 60]][label % 4])
+    values = base + random.normal(0, 35, (size[1], size[0], 3))
+    return Image.fromarray(np.clip(values, 0, 255).astype(np.uint8))
+
+
+@pytest.fixture
+def make_folder(tmp_path):
+    """Makes `<tmp>/<name>/<class>/*.png` with some photos of each class."""
+
+    def make(name="photos", classes=("ants", "bees", "wasps"), each=10, first=0):
+        root = tmp_path / name
+        for label, one in enumerate(classes):
+            (root / one).mkdir(parents=True, exist_ok=True)
+            for i in range(first, first + each):
+                coloured(label, i).save(root / one / f"{i:03d}.png")
+        return root
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def run_folder(tmp_path_factory):
+    """A complete run: LeNet-5 on the embedded digits, trained once for all tests. Copy it before changing it."""
+    from tlkit.transfer.finetune import finetune
+    from tlkit.transfer.options import FinetuneOptions
+
+    runs = tmp_path_factory.mktemp("runs")
+    return finetune(FinetuneOptions(base="lenet5", epochs=8, runs=runs, name="lenet"))
+
+
+@pytest.fixture
+def run(run_folder, tmp_path):
+    """A copy of the trained run, in `<tmp>/runs/lenet`."""
+    return Path(shutil.copytree(run_folder, tmp_path / "runs" / "lenet"))

@@ -1,0 +1,5 @@
+"""`python -m tlkit`."""
+
+from tlkit.cli.main import run
+
+run()
