@@ -2,9 +2,9 @@
 
     python benchmarks/accuracy.py SHARED
 
-SHARED holds data/{sign_digits,ants_bees}/{train,test}/<class>/*.jpg and the weights of MobileNetV2 (see below). For each
-data set and seed: `tlkit finetune` as a user would run it, 10 epochs, head only; then `tlkit export` to float32 and
-int8. Prints a row each and the means.
+SHARED holds data/{sign_digits,ants_bees}/{train,test}/<class>/*.jpg and the weights of MobileNetV2 (see below). For
+each data set and seed: `tlkit finetune` as a user would run it, 10 epochs, head only; then `tlkit export` to float32
+and int8. Prints a row each and the means.
 """
 
 import argparse

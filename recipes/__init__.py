@@ -1,1 +1,1 @@
-"""Importable recipes."""
+"""Importable recipes: each module has a `run` function that does one whole job and returns what it made."""

@@ -1,0 +1,251 @@
+"""Commands as a user types them, in processes of their own."""
+
+import json
+import os
+import pty
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from tlkit import __version__
+from tlkit.cli.main import COMMANDS, cli, main
+
+from ..conftest import ROOT, coloured
+
+TLKIT = [sys.executable, "-m", "tlkit"]
+
+
+def tlkit(*args, cwd, **env):
+    return subprocess.run(
+        [*TLKIT, *map(str, args)], cwd=cwd, capture_output=True, text=True, env={**os.environ, **env}, timeout=400
+    )
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_help_an_example_json_and_a_docs_entry(name):
+    result = CliRunner().invoke(cli, [name, "--help"])
+    assert result.exit_code == 0
+    assert f"Example:\n    tlkit {name}" in result.output
+    assert "--json" in result.output
+    assert f"## tlkit {name}" in (ROOT / "docs" / "commands.md").read_text()
+
+
+def test_the_command_reference_is_what_help_prints():
+    text = (ROOT / "docs" / "commands.md").read_text()
+    for name in COMMANDS:
+        help_text = CliRunner().invoke(cli, [name, "--help"], prog_name="tlkit", terminal_width=100).output
+        assert help_text.strip() in text, f"docs/commands.md is out of date: run python docs/make_commands.py ({name})"
+
+
+@pytest.mark.parametrize("args", [["--help"], ["models"], ["models", "vgg16"], ["finetune", "--help"], ["--version"]])
+def test_light_commands_import_no_tensorflow(args):
+    code = (
+        "import sys\nfrom tlkit.cli.main import main\n"
+        f"code = main({args!r})\n"
+        "heavy = sorted({'tensorflow', 'keras', 'numpy', 'sklearn'} & set(sys.modules))\n"
+        "print(code, heavy, file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stderr.strip() == "0 []"
+
+
+def test_version(capsys):
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"tlkit, version {__version__}\n"
+
+
+def test_models_lists_names_parameters_and_stages(capsys):
+    assert main(["models"]) == 0
+    assert "138,357,544" in capsys.readouterr().out
+    assert main(["models", "--json"]) == 0
+    listed = json.loads(capsys.readouterr().out)
+    assert [one["name"] for one in listed] == ["lenet5", "vgg16", "mobilenet_v2"]
+    assert main(["models", "mobilenet_v2"]) == 0
+    assert "stem, stage1, stage2, stage3, stage4, stage5, head" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "message"),
+    [
+        (["fintune"], 2, "There is no command 'fintune'. Did you mean finetune"),
+        (["finetune"], 2, "Missing option '--base'"),
+        (["finetune", "--bas", "x"], 2, "No such option '--bas'. Did you mean '--base'"),
+        (["finetune", "--base", "vgg16", "--epochs", "0"], 2, "0 is not in the range x>=1"),
+        (["finetune", "--base", "vgg16", "--epochs", "x"], 2, "'x' is not a valid integer"),
+        (["finetune", "--base", "vgg16", "--head", "x"], 2, "'x' is not one of 'gap', 'original'"),
+        (["finetune", "--base", "vgg16", "--freeze", "x"], 2, "--freeze takes all-but-head"),
+        (["finetune", "--base", "vgg61"], 1, "no architecture called 'vgg61'. Did you mean vgg16"),
+        (["finetune", "--base", "vgg16", "--data", "nowhere"], 1, "There is no folder nowhere"),
+        (["models", "lenet"], 1, "no architecture called 'lenet'. Did you mean lenet5"),
+        (["predict", "a.jpg"], 1, "There is no complete run in"),
+        (["predict"], 2, "Missing argument 'PHOTOS...'"),
+        (["predict", "--run", "x", "a.jpg"], 1, "There is no run 'x'"),
+        (["export", "--to", "tflite"], 1, "There is no complete run in"),
+        (["export"], 2, "Missing option '--to'"),
+    ],
+)
+def test_bad_input_gets_a_sentence_and_an_exit_code(args, code, message, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(args) == code
+    captured = capsys.readouterr()
+    assert message in captured.err
+    assert "Traceback" not in captured.err
+    assert captured.out == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_exit_codes_of_wrong_options_to_export(run, monkeypatch, capsys):
+    monkeypatch.chdir(run.parent.parent)
+    assert main(["export", "--to", "onnx"]) == 2
+    assert "--to takes tflite, not 'onnx'" in capsys.readouterr().err
+    assert main(["export", "--to", "tflite", "--precision", "int9"]) == 2
+    assert "Did you mean int8" in capsys.readouterr().err
+
+
+def test_predict_gives_the_top_classes_of_the_newest_run(run, monkeypatch, capsys):
+    from tlkit.data.digits import digits_folder
+
+    monkeypatch.chdir(run.parent.parent)
+    photo = next((digits_folder() / "3").iterdir())
+    assert main(["predict", str(photo), "--top", "2"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == str(photo)
+    assert lines[1].split()[1] == "3"
+    assert len(lines) == 3
+    assert main(["predict", str(photo), "--json"]) == 0
+    (found,) = json.loads(capsys.readouterr().out)["predictions"]
+    assert found["top"][0]["class"] == "3"
+    assert len(found["top"]) == 5
+    assert sum(entry["probability"] for entry in found["top"]) <= 1.0001
+
+
+def test_a_file_that_cant_be_read_is_reported_and_the_rest_done(run, monkeypatch, capsys, tmp_path):
+    monkeypatch.chdir(run.parent.parent)
+    coloured(0, 0).save(tmp_path / "good.png")
+    (tmp_path / "bad.jpg").write_bytes(b"")
+    assert main(["predict", "good.png", "bad.jpg", "gone.jpg"]) == 1
+    captured = capsys.readouterr()
+    assert "good.png" in captured.out
+    assert "bad.jpg: empty file" in captured.err
+    assert "gone.jpg: no such file" in captured.err
+    assert "Error: 2 of 3 files could not be classified." in captured.err
+
+
+def test_many_photos_are_classified_as_one_by_one(run, monkeypatch, capsys):
+    from tlkit.data.digits import digits_folder
+
+    monkeypatch.chdir(run.parent.parent)
+    photos = sorted(map(str, (digits_folder() / "7").iterdir()))[:40]
+    together = []
+    for paths in (photos, photos[:1], photos[-1:]):
+        assert main(["predict", "--json", *paths]) == 0
+        together.append(json.loads(capsys.readouterr().out)["predictions"])
+    everything, first, last = together
+    for one, same in ((first[0], everything[0]), (last[0], everything[-1])):
+        assert one["top"][0]["class"] == same["top"][0]["class"]
+        assert one["top"][0]["probability"] == pytest.approx(same["top"][0]["probability"], abs=1e-5)
+
+
+def test_the_demand_of_the_lectures_works_word_for_word_without_a_network(tmp_path):
+    done = tlkit(*"finetune --base vgg16 --classes 10 --freeze all-but-head".split(), cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "goes on with RANDOM weights" in done.stderr
+    assert "Test accuracy" in done.stdout
+    (run,) = (tmp_path / "runs").iterdir()
+    manifest = json.loads((run / "run.json").read_text())
+    assert manifest["weights"] == {"source": "none", "sha256": None, "requested": "imagenet"}
+    assert manifest["preprocess"]["input_size"] == 32
+    assert manifest["freeze"]["frozen_stages"] == [f"stage{i}" for i in range(1, 6)]
+    done = tlkit(*"export --to tflite".split(), cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "Proven on            538 photos" in done.stdout
+    assert (run / "artifacts" / "model.float32.tflite").is_file()
+
+
+def test_commands_print_results_on_stdout_progress_on_stderr_and_no_noise(tmp_path, make_folder):
+    root = make_folder(each=8)
+    args = ["finetune", "--base", "mobilenet_v2", "--data", root, "--weights", "none", "--freeze", "all-but-head"]
+    done = tlkit(*args, "--input-size", 32, "--epochs", 2, "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["status"] == "complete"
+    assert "split" not in found
+    done = tlkit("export", "--to", "tflite", "--json", cwd=tmp_path)
+    assert json.loads(done.stdout)["parity"]["max_probability_difference"] < 1e-4
+    known = (
+        "Checking photos",
+        "3 classes;",
+        "Frozen stages",
+        "Training:",
+        "Warning: --freeze",
+        "Converting",
+        "Proving",
+    )
+    assert [line for line in done.stderr.splitlines() if not line.startswith(known)] == []
+
+
+def test_short_of_the_limit_is_exit_code_3(run):
+    import numpy as np
+
+    saved = dict(np.load(run / "predictions.npz"))
+    saved["probabilities"] = saved["probabilities"][:, ::-1]
+    np.savez(run / "predictions.npz", **saved)
+    done = tlkit("export", "--to", "tflite", "--json", cwd=run.parent.parent)
+    assert done.returncode == 3
+    assert done.stdout == ""
+    assert done.stderr.splitlines()[-1].startswith("Error: model.float32.tflite was not made. On 538 photos")
+
+
+def test_ctrl_c_ends_with_130_and_leaves_no_run(tmp_path):
+    import signal
+    import time
+
+    command = [*TLKIT, "finetune", "--base", "lenet5", "--epochs", "500", "--patience", "0"]
+    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    runs = tmp_path / "runs"
+    deadline = time.monotonic() + 120
+    while not (runs.is_dir() and any(runs.iterdir())) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    time.sleep(2)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert err.splitlines()[-1] == "Interrupted."
+    assert "Traceback" not in err
+    assert list(runs.iterdir()) == []
+
+
+def test_on_a_terminal_a_live_bar_is_drawn(tmp_path, make_folder):
+    root = make_folder(each=8)
+    ours, theirs = pty.openpty()
+    args = ["finetune", "--base", "lenet5", "--data", root, "--epochs", "3"]
+    process = subprocess.Popen(
+        [*TLKIT, *map(str, args)],
+        cwd=tmp_path,
+        stdout=subprocess.DEVNULL,
+        stderr=theirs,
+        env={**os.environ, "TERM": "xterm"},
+    )
+    os.close(theirs)
+    shown = b""
+    while True:
+        try:
+            chunk = os.read(ours, 65536)
+        except OSError:
+            break
+        if not chunk:
+            break
+        shown += chunk
+    assert process.wait() == 0
+    text = shown.decode(errors="replace")
+    assert "Training" in text
+    assert "\x1b[" in text
+    assert "validation accuracy" in text
+
+
+def test_python_m_tlkit_is_the_same_command(tmp_path):
+    assert tlkit("--version", cwd=tmp_path).stdout == f"tlkit, version {__version__}\n"
+    assert Path(sys.executable).with_name("tlkit").exists()

@@ -1,0 +1,144 @@
+"""What is found in a folder, what is passed over, what is reported, what is refused."""
+
+import shutil
+import unicodedata
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tlkit.data.discover import discover
+from tlkit.errors import DataError
+
+from ..conftest import coloured, photo
+
+
+def reasons(folder):
+    return {problem.path: problem.reason for problem in folder.problems}
+
+
+def test_classes_are_sorted_by_name(make_folder):
+    root = make_folder(classes=("b", "Ä", "a10", "a2", "C"))
+    assert discover(root).classes == ("C", "a10", "a2", "b", "Ä")
+
+
+def test_every_photo_has_path_label_and_hash(make_folder):
+    found = discover(make_folder(each=4))
+    assert found.kind == "classes"
+    assert len(found.photos["all"]) == 12
+    first = found.photos["all"][0]
+    assert (first.path, first.label, len(first.sha256)) == ("ants/000.png", 0, 64)
+    assert found.problems == []
+
+
+def test_folder_names_that_say_so_make_splits(make_folder, tmp_path):
+    for split in ("Train", "validation", "test"):
+        make_folder(f"d/{split}", classes=("a", "b"), each=3, first=hash(split) % 50)
+    found = discover(tmp_path / "d")
+    assert found.kind == "splits"
+    assert {name: len(photos) for name, photos in found.photos.items()} == {"train": 6, "val": 6, "test": 6}
+    assert found.photos["val"][0].path.startswith("validation/a/")
+
+
+def test_a_class_of_trains_is_a_class(make_folder):
+    found = discover(make_folder(classes=("train", "test")))
+    assert (found.kind, found.classes) == ("classes", ("test", "train"))
+
+
+def test_hidden_files_and_litter_are_passed_over_in_silence(make_folder):
+    root = make_folder(each=3)
+    for name in (".DS_Store", "ants/.DS_Store", "ants/._000.png", "ants/Thumbs.db", "bees/desktop.ini"):
+        (root / name).write_bytes(b"x")
+    (root / "__MACOSX").mkdir()
+    (root / ".git").mkdir()
+    found = discover(root)
+    assert found.classes == ("ants", "bees", "wasps")
+    assert found.problems == []
+
+
+def test_every_kind_of_photo_is_taken(make_folder):
+    root = make_folder(each=2)
+    folder = root / "ants"
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    photo(1).save(folder / "a.jpg", exif=exif)
+    photo(2).convert("CMYK").save(folder / "b.JPEG")
+    photo(3).convert("L").save(folder / "c.png")
+    photo(4).quantize(16).save(folder / "d.gif")
+    photo(5).convert("RGBA").save(folder / "e.webp")
+    photo(6).save(folder / "f.bmp")
+    Image.fromarray(np.asarray(photo(7).convert("L")).astype(np.uint16) * 256).save(folder / "g.png")
+    photo(8).save(folder / "фото 雪.png")
+    photo(9).save(folder / (unicodedata.normalize("NFD", "é") + ".png"))
+    photo(10).save(folder / "no_extension", format="PNG")
+    found = discover(root)
+    assert found.problems == []
+    assert sum(p.label == 0 for p in found.photos["all"]) == 12
+
+
+def test_files_that_cant_be_used_are_reported_by_name_and_left_out(make_folder):
+    root = make_folder(each=3)
+    (root / "ants" / "empty.jpg").write_bytes(b"")
+    (root / "ants" / "notes.txt").write_text("hello")
+    coloured(0, 99, (300, 300)).save(root / "bees" / "cut.jpg")
+    cut = root / "bees" / "cut.jpg"
+    cut.write_bytes(cut.read_bytes()[:3000])
+    (root / "readme.md").write_text("hello")
+    (root / "ants" / "more").mkdir()
+    found = discover(root)
+    assert reasons(found)["ants/empty.jpg"] == "empty file"
+    assert reasons(found)["ants/notes.txt"] == "not a JPEG, PNG, BMP, GIF or WebP image"
+    assert reasons(found)["bees/cut.jpg"].startswith("damaged image")
+    assert reasons(found)["readme.md"] == "not in a class folder"
+    assert reasons(found)["ants/more"] == "not in a class folder"
+    assert len(found.photos["all"]) == 9
+
+
+def test_strict_makes_them_an_error(make_folder):
+    root = make_folder(each=3)
+    (root / "ants" / "empty.jpg").write_bytes(b"")
+    with pytest.raises(
+        DataError, match=r"1 files in .* can't be used, and --strict was given:\n  ants/empty.jpg: empty"
+    ):
+        discover(root, strict=True)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda root: shutil.rmtree(root), "There is no folder .*photos. Give --data a folder"),
+        (lambda root: (shutil.rmtree(root), root.write_text("x")), "photos is a file"),
+        (lambda root: [shutil.rmtree(p) for p in root.iterdir()], "has no folders. A classifier needs at least 2"),
+        (lambda root: [shutil.rmtree(root / n) for n in ("bees", "wasps")], "has only one class, 'ants'"),
+        (lambda root: [p.write_bytes(b"") for p in root.rglob("*.png")], "No file in .* is a readable image"),
+        (lambda root: [p.write_bytes(b"") for p in root.glob("bees/*")], "No usable photo in class bees"),
+        (lambda root: (root / "a\nb").mkdir(), "has a line break or control character"),
+    ],
+    ids=["missing", "a file", "empty", "one class", "nothing readable", "an empty class", "a line break"],
+)
+def test_a_folder_that_cant_be_learned_from_is_refused(make_folder, spoil, message):
+    root = make_folder(each=2)
+    spoil(root)
+    with pytest.raises(DataError, match=message):
+        discover(root)
+
+
+def test_splits_without_train_are_refused(make_folder, tmp_path):
+    make_folder("d/val", each=2)
+    make_folder("d/test", each=2)
+    with pytest.raises(DataError, match="has test, val but no train folder"):
+        discover(tmp_path / "d")
+
+
+def test_two_folders_for_one_split_are_refused(make_folder, tmp_path):
+    for name in ("train", "val", "valid"):
+        make_folder(f"d/{name}", each=2)
+    with pytest.raises(DataError, match="two folders for val: val and valid"):
+        discover(tmp_path / "d")
+
+
+def test_a_class_that_train_has_not_is_refused(make_folder, tmp_path):
+    make_folder("d/train", each=2)
+    make_folder("d/test", classes=("ants", "moths"), each=2)
+    with pytest.raises(DataError, match="test has classes that train has not: moths"):
+        discover(tmp_path / "d")

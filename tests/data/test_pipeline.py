@@ -1,0 +1,102 @@
+"""The tf.data pipeline against the reference, on every kind of file."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tlkit.data import pipeline
+from tlkit.data.discover import Photo, discover
+from tlkit.data.pipeline import Pixels, in_order
+from tlkit.errors import DataError
+from tlkit.preprocess import PreprocessSpec
+
+from ..conftest import photo
+
+SPEC = PreprocessSpec(input_size=32)
+
+
+@pytest.fixture
+def awkward(tmp_path):
+    """One photo of each kind that decoders disagree about."""
+    exif = Image.Exif()
+    exif[0x0112] = 8
+    high = np.asarray(photo(3).convert("L")).astype(np.uint16) * 256 + 99
+    files = {
+        "baseline.jpg": (photo(0, (200, 120)), {}),
+        "progressive.jpg": (photo(1, (90, 211)), {"progressive": True, "subsampling": 0}),
+        "grey.jpg": (photo(2).convert("L"), {}),
+        "cmyk.jpg": (photo(4).convert("CMYK"), {}),
+        "rotated.jpg": (photo(5, (80, 30)), {"exif": exif}),
+        "plain.png": (photo(6), {}),
+        "palette.png": (photo(7).quantize(20), {}),
+        "sixteen.png": (Image.fromarray(high), {}),
+        "alpha.png": (photo(8).convert("RGBA"), {}),
+        "lossy.webp": (photo(9), {}),
+        "a.gif": (photo(10).quantize(30), {}),
+        "a.bmp": (photo(11), {}),
+    }
+    for name, (image, options) in files.items():
+        image.save(tmp_path / name, **options)
+    return tmp_path, [Photo(name, 0, name) for name in files]
+
+
+def collect(pixels, batches):
+    with pixels.errors():
+        return [(indices.numpy(), values.numpy()) for indices, values in pixels.dataset(batches)]
+
+
+def test_the_pipeline_is_within_one_grey_level_of_the_reference(awkward):
+    root, photos = awkward
+    for indices, values in collect(Pixels(root, photos, SPEC), in_order(len(photos), 5)):
+        for index, got in zip(indices, values, strict=True):
+            expected = SPEC.load(root / photos[index].path).astype(int)
+            assert np.abs(got - expected).max() <= 1, photos[index].path
+
+
+def test_batches_come_in_the_order_given(awkward):
+    root, photos = awkward
+    order = [np.array([3, 1]), np.array([0, 5, 7]), np.array([3])]
+    for _ in range(2):
+        found = collect(Pixels(root, photos, SPEC), order)
+        assert [indices.tolist() for indices, _ in found] == [[3, 1], [0, 5, 7], [3]]
+        assert found[1][1].shape == (3, 32, 32, 3)
+
+
+def test_a_photo_is_decoded_once_when_all_fit_into_memory(awkward, monkeypatch):
+    root, photos = awkward
+    decoded = []
+    load = PreprocessSpec.load
+    monkeypatch.setattr(PreprocessSpec, "load", lambda self, path: decoded.append(path) or load(self, path))
+    pixels = Pixels(root, photos, SPEC)
+    for _ in range(3):
+        pixels.load(range(len(photos)))
+    assert len(decoded) == len(photos)
+
+
+def test_photos_that_dont_fit_into_memory_are_decoded_again(awkward, monkeypatch):
+    root, photos = awkward
+    monkeypatch.setattr(pipeline, "KEEP_BYTES", 1000)
+    small = Pixels(root, photos, SPEC)
+    kept = Pixels.load(small, range(3))
+    assert np.array_equal(small.load(range(3)), kept)
+
+
+def test_a_photo_that_vanishes_is_named(awkward):
+    root, photos = awkward
+    pixels = Pixels(root, photos, SPEC)
+    (root / "plain.png").unlink()
+    with pytest.raises(DataError, match=r"plain.png can't be used any more: no such file. Put it back"):
+        collect(pixels, in_order(len(photos), 4))
+
+
+@pytest.mark.real_data
+def test_real_photos_are_within_one_level_of_tensorflows_antialiased_resize(shared):
+    import tensorflow as tf
+
+    root = shared / "data" / "ants_bees" / "test"
+    spec = PreprocessSpec(input_size=224)
+    photos = discover(root).photos["all"][::10]
+    for index, got in enumerate(Pixels(root, photos, spec).load(range(len(photos)))):
+        content = (root / photos[index].path).read_bytes()
+        decoded = tf.io.decode_jpeg(content, channels=3, dct_method="INTEGER_ACCURATE")
+        assert np.abs(got - tf.image.resize(decoded, (224, 224), antialias=True).numpy()).max() <= 1.001

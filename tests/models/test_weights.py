@@ -1,0 +1,209 @@
+"""Pretrained weights: every format, every misfit, and nothing outside the file."""
+
+import zipfile
+
+import h5py
+import keras
+import numpy as np
+import pytest
+from keras.src.legacy.saving import legacy_h5_format
+
+from tlkit.errors import WeightsError
+from tlkit.models import registry
+from tlkit.models.weights import DownloadError, fetch_imagenet, load_weights
+
+V2 = registry.find("mobilenet_v2")
+VGG = registry.find("vgg16")
+
+
+def save_legacy(model, path):
+    """Writes the form in which keras.applications publishes its files."""
+    with h5py.File(path, "w") as file:
+        legacy_h5_format.save_weights_to_hdf5_group(file, model)
+
+
+@pytest.fixture(scope="module")
+def theirs():
+    keras.utils.set_random_seed(5)
+    return keras.applications.MobileNetV2(weights=None, input_shape=(32, 32, 3), classes=1000)
+
+
+@pytest.fixture
+def ours():
+    return registry.build("mobilenet_v2", classes=3, input_size=32, head="gap")
+
+
+def first_kernel(model):
+    return model.get_layer("stem_conv").get_weights()[0]
+
+
+@pytest.mark.parametrize("form", ["a.weights.h5", "legacy.h5", "a.keras"])
+def test_each_format_is_read(tmp_path, theirs, ours, form):
+    path = tmp_path / form
+    if form == "legacy.h5":
+        save_legacy(theirs, path)
+    elif form == "a.keras":
+        theirs.save(path)
+    else:
+        theirs.save_weights(path)
+    loaded = load_weights(ours, V2, path)
+    assert not loaded.head
+    assert len(loaded.sha256) == 64
+    assert np.array_equal(first_kernel(ours), theirs.get_layer("Conv1").get_weights()[0])
+    last = ours.get_layer("stage5_conv_bn").get_weights()
+    assert all(np.array_equal(a, b) for a, b in zip(last, theirs.get_layer("Conv_1_bn").get_weights(), strict=True))
+
+
+def test_a_file_without_top_is_read(tmp_path, ours):
+    bare = keras.applications.MobileNetV2(weights=None, include_top=False, input_shape=(32, 32, 3))
+    save_legacy(bare, tmp_path / "no_top.h5")
+    load_weights(ours, V2, tmp_path / "no_top.h5")
+    assert np.array_equal(first_kernel(ours), bare.get_layer("Conv1").get_weights()[0])
+
+
+def test_a_backbone_inside_a_saved_transfer_model_is_found(tmp_path, theirs, ours):
+    base = keras.Model(theirs.input, theirs.get_layer("out_relu").output)
+    image = keras.Input((32, 32, 3))
+    keras.Model(image, keras.layers.GlobalAveragePooling2D()(base(image))).save(tmp_path / "a.keras")
+    load_weights(ours, V2, tmp_path / "a.keras")
+    assert np.array_equal(first_kernel(ours), theirs.get_layer("Conv1").get_weights()[0])
+
+
+def test_our_own_files_come_back_as_they_were(tmp_path):
+    """Our VGG takes RGB: a file of ours must not have its first kernel reversed a second time."""
+    source = registry.build("vgg16", classes=3, input_size=32, head="gap")
+    for path in (tmp_path / "a.weights.h5", tmp_path / "a.keras"):
+        source.save_weights(path) if path.name.endswith(".h5") else source.save(path)
+        copy = registry.build("vgg16", classes=3, input_size=32, head="gap")
+        assert load_weights(copy, VGG, path).head
+        assert all(np.array_equal(a, b) for a, b in zip(copy.get_weights(), source.get_weights(), strict=True))
+
+
+def test_bgr_kernels_are_reversed(tmp_path):
+    theirs = keras.applications.VGG16(weights=None, include_top=False, input_shape=(32, 32, 3))
+    theirs.save_weights(tmp_path / "a.weights.h5")
+    ours = registry.build("vgg16", classes=3, input_size=32, head="gap")
+    load_weights(ours, VGG, tmp_path / "a.weights.h5")
+    kernel = theirs.get_layer("block1_conv1").get_weights()[0]
+    assert np.array_equal(ours.get_layer("stage1_conv1").get_weights()[0], kernel[:, :, ::-1])
+
+
+def test_another_width_is_refused_and_named(tmp_path, ours):
+    narrow = keras.applications.MobileNetV2(alpha=0.5, weights=None, include_top=False, input_shape=(32, 32, 3))
+    narrow.save_weights(tmp_path / "a.weights.h5")
+    before = ours.get_weights()
+    with pytest.raises(WeightsError, match="not for this mobilenet_v2 but for MobileNetV2 of width 0.5"):
+        load_weights(ours, V2, tmp_path / "a.weights.h5")
+    assert all(np.array_equal(a, b) for a, b in zip(before, ours.get_weights(), strict=True))
+
+
+def test_another_depth_is_refused_and_named(tmp_path):
+    keras.applications.VGG19(weights=None, include_top=False, input_shape=(32, 32, 3)).save_weights(
+        tmp_path / "vgg19.weights.h5"
+    )
+    ours = registry.build("vgg16", classes=3, input_size=32, head="gap")
+    with pytest.raises(WeightsError, match="vgg19.weights.h5 is not for vgg16 but for VGG-19"):
+        load_weights(ours, VGG, tmp_path / "vgg19.weights.h5")
+
+
+def test_another_architecture_is_refused(tmp_path, theirs):
+    theirs.save_weights(tmp_path / "a.weights.h5")
+    ours = registry.build("vgg16", classes=3, input_size=32, head="gap")
+    with pytest.raises(WeightsError, match="is not for vgg16: it has none of its layers"):
+        load_weights(ours, VGG, tmp_path / "a.weights.h5")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("missing.h5", None, "There is no weights file"),
+        ("model.pth", b"x", "is no weights file: tlkit reads .weights.h5, .h5 and .keras"),
+        ("broken.weights.h5", b"not an hdf5 file", "can't be read as a weights file"),
+        ("broken.keras", b"not a zip", "can't be read as a weights file"),
+    ],
+)
+def test_what_is_no_weights_file_is_refused(tmp_path, ours, name, content, message):
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(WeightsError, match=message):
+        load_weights(ours, V2, tmp_path / name)
+
+
+def test_a_keras_archive_without_weights_is_refused(tmp_path, ours):
+    with zipfile.ZipFile(tmp_path / "a.keras", "w") as archive:
+        archive.writestr("config.json", "{}")
+    with pytest.raises(WeightsError, match="can't be read as a weights file"):
+        load_weights(ours, V2, tmp_path / "a.keras")
+
+
+def test_links_to_other_files_are_refused(tmp_path, theirs, ours):
+    theirs.save_weights(tmp_path / "a.weights.h5")
+    with h5py.File(tmp_path / "a.weights.h5", "a") as file:
+        del file["layers/conv2d"]
+        file["layers/conv2d"] = h5py.ExternalLink("secret.h5", "/x")
+    with pytest.raises(WeightsError, match="links to other files"):
+        load_weights(ours, V2, tmp_path / "a.weights.h5")
+
+
+def test_data_kept_outside_the_file_is_refused(tmp_path, theirs, ours):
+    theirs.save_weights(tmp_path / "a.weights.h5")
+    with h5py.File(tmp_path / "a.weights.h5", "a") as file:
+        shape = file["layers/conv2d/vars/0"].shape
+        del file["layers/conv2d/vars/0"]
+        file["layers/conv2d/vars"].create_dataset("0", shape, "f4", external=[("/etc/hostname", 0, 4 * np.prod(shape))])
+    with pytest.raises(WeightsError, match="keeps 0 outside itself"):
+        load_weights(ours, V2, tmp_path / "a.weights.h5")
+
+
+def test_imagenet_weights_come_from_keras_own_cache(tmp_path, monkeypatch, theirs, ours):
+    """The name and place that keras.applications itself uses; nothing is downloaded."""
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    (tmp_path / "models").mkdir()
+    place = tmp_path / "models" / "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_96_no_top.h5"
+    save_legacy(theirs, place)
+    assert fetch_imagenet(V2, input_size=96, top=False) == place
+    load_weights(ours, V2, place)
+    assert np.array_equal(first_kernel(ours), theirs.get_layer("Conv1").get_weights()[0])
+
+
+def test_a_size_without_a_file_of_its_own_takes_that_of_224(tmp_path, monkeypatch):
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    with pytest.raises(DownloadError, match="kernels_1.0_224_no_top.h5"):
+        fetch_imagenet(V2, input_size=100, top=False)
+
+
+def test_a_failed_download_says_what_to_fetch_where_to_put_it_and_what_else_can_be_done(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    with pytest.raises(DownloadError) as caught:
+        fetch_imagenet(VGG, input_size=32, top=False)
+    message = str(caught.value)
+    name = "vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5"
+    assert f"fetch https://storage.googleapis.com/tensorflow/keras-applications/vgg16/{name}" in message
+    assert f"put it at {tmp_path / 'models' / name}" in message
+    assert "--weights PATH" in message
+    assert "--weights none" in message
+    assert capsys.readouterr().out == ""
+
+
+def test_an_architecture_without_published_weights_says_so():
+    with pytest.raises(WeightsError, match="There are no ImageNet weights for lenet5"):
+        fetch_imagenet(registry.find("lenet5"), input_size=28, top=False)
+
+
+@pytest.mark.real_data
+def test_real_imagenet_weights_give_the_logits_of_keras_applications(shared, weights_v2):
+    import json
+
+    from tlkit.preprocess import PreprocessSpec
+
+    names = json.loads((shared / "data" / "imagenet_samples.json").read_text())
+    spec = PreprocessSpec(input_size=224, resize="crop", crop_fraction=0.875)
+    chosen = sorted(names, key=int)[::20]
+    x = np.stack([spec.load(shared / "data" / "imagenet_samples" / f"{names[i]}.jpg") for i in chosen])
+    x = x.astype(np.float32)
+    ours = registry.build("mobilenet_v2")
+    assert load_weights(ours, V2, weights_v2).head
+    theirs = keras.applications.MobileNetV2(weights=str(weights_v2), classifier_activation=None)
+    logits, expected = ours.predict_on_batch(x), theirs.predict_on_batch(x / 127.5 - 1)
+    assert np.abs(logits - expected).max() < 1e-4
+    assert np.mean(logits.argmax(axis=1) == np.array([int(i) for i in chosen])) > 0.75

@@ -1,0 +1,50 @@
+"""The Python face."""
+
+import numpy as np
+import pytest
+
+import tlkit
+from tlkit.errors import OptionError, UnknownNameError
+
+
+def test_build_gives_logits_of_the_papers_model():
+    model = tlkit.build("lenet5", classes=10)
+    assert model.count_params() == 61_706
+    assert model.output.shape == (None, 10)
+
+
+def test_build_loads_weights(tmp_path):
+    source = tlkit.build("mobilenet_v2", classes=4, input_size=32)
+    source.save_weights(tmp_path / "a.weights.h5")
+    copy = tlkit.build("mobilenet_v2", classes=4, input_size=32, weights=tmp_path / "a.weights.h5")
+    x = np.random.default_rng(0).uniform(0, 255, (2, 32, 32, 3)).astype(np.float32)
+    assert np.allclose(source(x), copy(x))
+
+
+def test_a_run_predicts_and_exports(run):
+    from tlkit.data.digits import digits_folder
+
+    loaded = tlkit.load_run(run)
+    photo = next((digits_folder() / "5").iterdir())
+    (prediction,) = loaded.predict(photo, top=1)
+    assert prediction.top[0][0] == "5"
+    assert loaded.export("tflite", precision="int8", calibration=30)["precision"] == "int8"
+    assert loaded.manifest["artifacts"][0]["path"] == "artifacts/model.int8.tflite"
+    assert loaded.model.output.shape == (None, 10)
+
+
+def test_finetune_returns_the_run(make_folder, tmp_path):
+    found = tlkit.finetune(make_folder(each=8), base="lenet5", epochs=1, runs=tmp_path / "runs")
+    assert found.manifest["status"] == "complete"
+    assert tlkit.load_run(runs=tmp_path / "runs").folder == found.folder
+
+
+def test_unknown_names_get_a_suggestion(run):
+    with pytest.raises(OptionError, match="no option 'epoch'. Did you mean epochs"):
+        tlkit.finetune("digits", base="lenet5", epoch=3)
+    with pytest.raises(OptionError, match="no option 'calibrate'. Did you mean calibration"):
+        tlkit.load_run(run).export("tflite", calibrate=3)
+    with pytest.raises(UnknownNameError, match="Did you mean vgg16"):
+        tlkit.build("vgg-16")
+    with pytest.raises(AttributeError, match="has no attribute 'train'"):
+        tlkit.train  # noqa: B018
