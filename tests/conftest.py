@@ -74,6 +74,20 @@ def coloured(label, seed, size=(40, 40)):
     return Image.fromarray(np.clip(values, 0, 255).astype(np.uint8))
 
 
+def settled(model, seed=0):
+    """Gives every batch norm the statistics of its input, so that a random network does not fade to zero."""
+    import keras
+
+    norms = [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
+    momentum = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.momentum = 0.0
+    model(np.random.default_rng(seed).uniform(0, 255, (16, *model.input.shape[1:])).astype(np.float32), training=True)
+    for norm, value in zip(norms, momentum, strict=True):
+        norm.momentum = value
+    return model
+
+
 @pytest.fixture
 def make_folder(tmp_path):
     """Makes `<tmp>/<name>/<class>/*.png` with some photos of each class."""

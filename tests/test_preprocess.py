@@ -161,11 +161,13 @@ def test_a_spec_of_another_version_is_refused(change):
         PreprocessSpec.from_dict(SPEC.to_dict() | change)
 
 
-def png_header(width, height):
-    """The first bytes of a PNG that claims to be huge."""
-    body = b"IHDR" + struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)
-    chunk = struct.pack(">I", 13) + body + struct.pack(">I", zlib.crc32(body))
-    return b"\x89PNG\r\n\x1a\n" + chunk
+def tiny_png(width, height):
+    """A PNG of a few bytes that claims to be huge."""
+    chunks = b"\x89PNG\r\n\x1a\n"
+    header = struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)
+    for name, body in ((b"IHDR", header), (b"IDAT", zlib.compress(b"\0" * 9)), (b"IEND", b"")):
+        chunks += struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+    return chunks
 
 
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
@@ -175,11 +177,11 @@ def png_header(width, height):
         (b"", "empty file"),
         (b"hello", "not a JPEG, PNG, BMP, GIF or WebP image"),
         (b"%PDF-1.7 nothing", "not a JPEG, PNG, BMP, GIF or WebP image"),
-        (png_header(60_000, 60_000), f"too many pixels, the limit is {MAX_PIXELS:,}"),
-        (png_header(30, 30), "damaged image"),
+        (tiny_png(60_000, 60_000), f"too many pixels, the limit is {MAX_PIXELS:,}"),
+        (tiny_png(30, 30), "damaged image"),
         (None, "damaged image"),
     ],
-    ids=["empty", "text", "pdf", "bomb", "header only", "truncated jpeg"],
+    ids=["empty", "text", "pdf", "bomb", "too few pixels", "truncated jpeg"],
 )
 def test_what_is_no_usable_image_is_refused_with_the_reason(tmp_path, content, reason):
     if content is None:

@@ -92,7 +92,7 @@ def test_another_width_is_refused_and_named(tmp_path, ours):
     narrow = keras.applications.MobileNetV2(alpha=0.5, weights=None, include_top=False, input_shape=(32, 32, 3))
     narrow.save_weights(tmp_path / "a.weights.h5")
     before = ours.get_weights()
-    with pytest.raises(WeightsError, match="not for this mobilenet_v2 but for MobileNetV2 of width 0.5"):
+    with pytest.raises(WeightsError, match="not for mobilenet_v2 but for MobileNetV2 of width 0.5"):
         load_weights(ours, V2, tmp_path / "a.weights.h5")
     assert all(np.array_equal(a, b) for a, b in zip(before, ours.get_weights(), strict=True))
 

@@ -17,6 +17,8 @@ from tlkit.transfer.job import fit
 from tlkit.transfer.source import cached_source, pixel_source
 from tlkit.transfer.training import Schedule
 
+from ..conftest import settled
+
 SPEC = PreprocessSpec(input_size=32)
 
 
@@ -32,7 +34,7 @@ def own_cache(tmp_path, monkeypatch):
 
 def model_of(name="mobilenet_v2", seed=0, **options):
     keras.utils.set_random_seed(seed)
-    return registry.build(name, classes=3, input_size=32, head="gap", **options)
+    return settled(registry.build(name, classes=3, input_size=32, head="gap", **options))
 
 
 def compute(model, photos, frozen, spec=SPEC):

@@ -39,14 +39,14 @@ def test_the_learning_rate_warms_up_and_falls_to_zero():
     model = small_model()
     compile_for_training(model, schedule(), steps=100)
     rate = model.optimizer._learning_rate
-    assert float(rate(0)) == 0
+    assert 0 < float(rate(0)) < 0.002
     assert float(rate(10)) == pytest.approx(0.01)
     assert float(rate(55)) == pytest.approx(0.005, rel=0.01)
     assert float(rate(100)) == pytest.approx(0, abs=1e-9)
 
 
-def test_the_train_step_is_traced_once():
-    """Facts: Keras traces twice when the optimizer makes its variables in the first trace."""
+def count_traces(compile_model):
+    """Returns how often a layer is traced before the end of the first epochs."""
     traces = []
 
     class Counting(keras.layers.Layer):
@@ -56,11 +56,19 @@ def test_the_train_step_is_traced_once():
 
     image = keras.Input((6,))
     model = keras.Model(image, keras.layers.Dense(3)(Counting()(image)))
+    compile_model(model)
     built = len(traces)
-    compile_for_training(model, schedule(), steps=9)
     x, y = np.ones((10, 6), np.float32), np.zeros(10, int)
-    model.fit(((x[i], y[i]) for i in whole_order(10, schedule(), seed=0)), steps_per_epoch=3, epochs=3, verbose=0)
-    assert len(traces) - built == 1
+    batches = ((x[i], y[i]) for i in whole_order(10, schedule(), seed=0))
+    model.fit(batches, steps_per_epoch=3, epochs=3, shuffle=False, verbose=0)
+    return len(traces) - built
+
+
+def test_the_train_step_is_traced_once():
+    """Facts: Keras traces twice when the optimizer makes its variables in the first trace."""
+    plain = count_traces(lambda model: model.compile("adam", "sparse_categorical_crossentropy", jit_compile=False))
+    ours = count_traces(lambda model: compile_for_training(model, schedule(), steps=9))
+    assert ours == plain - 1
 
 
 def fit(model, settings, losses):

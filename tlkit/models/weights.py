@@ -196,11 +196,15 @@ def _names(
             f"{path.name} is not for {architecture.name}{_variant(architecture, tensors)}: "
             f"it has no {some(missing, 3)}. Check --base and --weights."
         )
+    wanted = {names[layer.name]: tuple(layer.weights[0].shape) for layer in model.layers if layer.weights}
+    other = _variant(architecture, tensors)
+    if architecture.published is not None and other and other != f" but for {architecture.module.variant_of(wanted)}":
+        raise WeightsError(f"{path.name} is not for {architecture.name}{other}. Check --base and --weights.")
     return {name: names[name] for name in ours if names[name] in tensors}
 
 
 def _variant(architecture: Architecture, tensors: dict[str, list[h5py.Dataset]]) -> str:
-    """Says what a file of other shapes holds: ` but for VGG-19`."""
+    """Says what a file holds: ` but for VGG-19`."""
     if architecture.published is None:
         return ""
     shapes = {name: tuple(arrays[0].shape) for name, arrays in tensors.items() if arrays}

@@ -67,8 +67,8 @@ def steps_per_epoch(count: int, schedule: Schedule) -> int:
 def compile_for_training(model: keras.Model, schedule: Schedule, *, steps: int) -> None:
     """Compiles and builds the optimizer, so that the train step is traced once.
 
-    Call it after `apply_freeze`, before every `fit`: Keras reads `trainable` when it compiles. Without built variables
-    the optimizer makes them inside the first trace, and Keras then traces everything a second time.
+    Call it after `apply_freeze`, before every `fit`: Keras reads `trainable` when it compiles. Variables of an
+    optimizer or metric that are made inside the first trace cost a second one.
 
     Args:
         model: From anything to logits.
@@ -77,7 +77,7 @@ def compile_for_training(model: keras.Model, schedule: Schedule, *, steps: int) 
     """
     warmup = max(1, round(WARMUP * steps))
     rate = keras.optimizers.schedules.CosineDecay(
-        initial_learning_rate=0.0,
+        initial_learning_rate=schedule.learning_rate / (warmup + 1),  # from 0, the first step would be lost
         decay_steps=max(1, steps - warmup),
         warmup_target=schedule.learning_rate,
         warmup_steps=warmup,
@@ -85,7 +85,7 @@ def compile_for_training(model: keras.Model, schedule: Schedule, *, steps: int) 
     model.compile(
         optimizer=keras.optimizers.get({"class_name": schedule.optimizer, "config": {"learning_rate": rate}}),
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        metrics=["accuracy"],
+        metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy")],  # a name would be made in the trace
         jit_compile=False,  # compiling takes longer than it saves on a CPU, and depthwise layers become slower
     )
     model.optimizer.build(model.trainable_variables)
