@@ -1,4 +1,5 @@
 # A slim CPU image: docker build --tag tlkit . ; docker run --rm --volume "$PWD:/work" tlkit finetune --base lenet5
+# (the volume must be writable for user 1000)
 FROM python:3.11-slim AS build
 WORKDIR /source
 COPY pyproject.toml README.md LICENSE ./
@@ -10,8 +11,10 @@ RUN python -m venv /opt/tlkit \
 
 FROM python:3.11-slim
 COPY --from=build /opt/tlkit /opt/tlkit
-RUN useradd --create-home --uid 1000 tlkit
-USER tlkit
+RUN useradd --create-home --uid 1000 tlkit \
+    && mkdir /work \
+    && chown 1000:1000 /work
+USER 1000
 WORKDIR /work
 ENV PATH=/opt/tlkit/bin:$PATH \
     PYTHONUNBUFFERED=1

@@ -23,6 +23,7 @@ def manifest(**values):
         field: (0 if int in types else "" if str in types else [] if list in types else {})
         for field, types in FIELDS.items()
     }
+    filled |= {"classes": ["a", "b"], "data": {"root": "x"}, "split": {"train": [], "val": [], "test": []}}
     del filled["schema"], filled["created"], filled["status"]
     return new_manifest(**{**filled, "task": "single_label", **values})
 
@@ -133,6 +134,34 @@ def test_a_field_of_the_wrong_type_is_refused(tmp_path):
     (folder / NAME).write_text(json.dumps(values))
     with pytest.raises(RunError, match="'classes' is of type str"):
         read_manifest(folder)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"split": {}},
+        {"split": {"train": [{"path": "a"}], "val": [], "test": []}},
+        {"data": {}},
+        {"classes": ["a"]},
+        {"classes": [1, 2]},
+        {"artifacts": ["x"]},
+    ],
+    ids=str,
+)
+def test_a_manifest_that_is_not_whole_inside_is_refused(tmp_path, change):
+    folder = make_run(tmp_path, "a")
+    values = json.loads((folder / NAME).read_text()) | change
+    (folder / NAME).write_text(json.dumps(values))
+    (name,) = change
+    with pytest.raises(RunError, match=f"is broken: '{name}' is not whole. Restore it from a copy"):
+        read_manifest(folder)
+
+
+def test_a_run_is_not_hidden_by_a_folder_of_its_name(tmp_path, monkeypatch):
+    folder = make_run(tmp_path / "runs", "ants")
+    (tmp_path / "ants").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert find_run("ants", tmp_path / "runs") == folder
 
 
 def test_a_folder_without_manifest_is_refused(tmp_path):

@@ -79,6 +79,13 @@ def test_sixteen_bits_keep_their_high_byte(tmp_path):
     assert np.array_equal(SPEC.load(saved(tmp_path, image, "a.png")), SPEC.apply(photo().convert("L")))
 
 
+def test_a_transparent_level_of_16_bits_is_laid_over_white(tmp_path):
+    image = Image.fromarray(np.full((30, 30), 500, np.uint16))
+    path = tmp_path / "a.png"
+    image.save(path, transparency=500)
+    assert (SPEC.load(path) == 255).all()
+
+
 def test_cmyk_jpeg_has_the_colours_of_the_original(tmp_path):
     loaded = SPEC.load(saved(tmp_path, photo().convert("CMYK"), "a.jpg", quality=98))
     assert np.abs(loaded.astype(int) - SPEC.apply(photo())).mean() < 4
@@ -124,6 +131,41 @@ def test_broken_exif_does_not_spoil_the_pixels(tmp_path):
     plain = saved(tmp_path, photo(), "a.jpg").read_bytes()
     broken = plain[:2] + b"\xff\xe1\x00\x10Exif\x00\x00" + b"\xff" * 8 + plain[2:]
     assert np.array_equal(SPEC.load(broken), SPEC.load(plain))
+
+
+def test_a_rotated_photo_with_a_damaged_exif_block_is_still_turned(tmp_path):
+    """A tag of a wrong type makes rewriting the block fail; the orientation is known all the same."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    exif[0x010F] = "maker"
+    content = bytearray(saved(tmp_path, photo(), "a.jpg", exif=exif).read_bytes())
+    where = content.index(b"Exif\x00\x00") + 6
+    for entry in range(2):  # the type of the maker's name becomes one that does not exist
+        at = where + 10 + 12 * entry
+        if content[at : at + 2] in (b"\x0f\x01", b"\x01\x0f"):
+            content[at + 2 : at + 4] = b"\x63\x63"
+    plain = saved(tmp_path, photo(), "b.jpg")
+    turned = Image.open(plain).transpose(Image.Transpose.ROTATE_270)
+    assert np.array_equal(SPEC.load(bytes(content)), SPEC.apply(turned))
+
+
+def test_mutated_photos_never_raise_anything_but_an_image_error(tmp_path):
+    random = np.random.default_rng(0)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    originals = [saved(tmp_path, photo(1), name, exif=exif).read_bytes() for name in ("a.jpg", "a.png", "a.webp")] + [
+        saved(tmp_path, photo(2).quantize(8), "a.gif").read_bytes()
+    ]
+    refused = 0
+    for i in range(2000):
+        content = bytearray(originals[i % 4])
+        for at in random.integers(0, min(len(content), 400 if i % 2 else len(content)), random.integers(1, 12)):
+            content[at] = random.integers(0, 256)
+        try:
+            assert SPEC.load(bytes(content)).shape == (24, 24, 3)
+        except ImageError:
+            refused += 1
+    assert 100 < refused < 1990
 
 
 def test_of_an_animation_the_first_frame_is_taken(tmp_path):

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import zipfile
+from importlib.util import find_spec
 
 import pytest
 
@@ -47,7 +48,8 @@ def test_an_installed_wheel_works_from_an_empty_folder(wheel, tmp_path):
     """In an environment of its own that sees this one's libraries, but not this checkout."""
     site, empty = tmp_path / "site", tmp_path / "empty"
     empty.mkdir()
-    zipfile.ZipFile(wheel).extractall(site)  # which is all that installing a pure wheel does
+    install = [sys.executable, "-m", "pip", "install"] if find_spec("pip") else ["uv", "pip", "install"]
+    subprocess.run([*install, "--quiet", "--no-deps", "--no-index", "--target", str(site), str(wheel)], check=True)
     code = (
         "import tlkit, recipes\n"
         "from recipes import lenet_digits\n"

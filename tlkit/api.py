@@ -63,7 +63,8 @@ class Run:
         **options: Any,  # noqa: ANN401
     ) -> dict[str, Any]:
         """Makes an artifact with proof and returns its entry of the manifest; see `ExportOptions` for the options."""
-        from tlkit.convert.export import ExportOptions, export
+        from tlkit.convert.export import export
+        from tlkit.convert.options import ExportOptions
 
         _check_names(options, ExportOptions)
         return export(self.folder, ExportOptions(to=to, precision=precision, **options), progress)

@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -39,6 +39,28 @@ FIELDS: dict[str, tuple[type, ...]] = {
     "split": (dict,),
     "metrics": (dict,),
     "artifacts": (list,),
+}
+
+
+def _is_photo(entry: Any) -> bool:  # noqa: ANN401
+    return (
+        isinstance(entry, dict)
+        and set(entry) == {"path", "label", "sha256"}
+        and isinstance(entry["label"], int)
+        and isinstance(entry["path"], str)
+        and isinstance(entry["sha256"], str)
+    )
+
+
+# What later commands rely on inside those.
+_PARTS: dict[str, Callable[[dict[str, Any]], bool]] = {
+    "classes": lambda m: len(m["classes"]) > 1 and all(isinstance(name, str) for name in m["classes"]),
+    "data": lambda m: isinstance(m["data"].get("root"), str),
+    "split": lambda m: all(
+        isinstance(m["split"].get(name), list) and all(map(_is_photo, m["split"][name]))
+        for name in ("train", "val", "test")
+    ),
+    "artifacts": lambda m: all(isinstance(entry, dict) and "path" in entry for entry in m["artifacts"]),
 }
 
 # Devices that Windows opens whatever the folder, and what no file system or shell takes kindly.
@@ -83,7 +105,7 @@ def create_run(runs: Path, name: str | None, *, base: str, data: str) -> Path:
     Raises:
         RunError: the name is not a plain folder name, or the folder exists, or can't be made.
     """
-    stem = check_name(name) if name else f"{datetime.now():%Y%m%d-%H%M%S}-{base}-{_plain(data)}"
+    stem = check_name(name) if name is not None else f"{datetime.now():%Y%m%d-%H%M%S}-{base}-{_plain(data)}"
     for attempt in range(1, 100):
         folder = runs / (stem if attempt == 1 else f"{stem}-{attempt}")
         try:
@@ -98,6 +120,20 @@ def create_run(runs: Path, name: str | None, *, base: str, data: str) -> Path:
     raise RunError(f"{runs / stem} exists already, a hundred times over. Choose a --name.")
 
 
+def check_place(runs: Path, name: str | None) -> None:
+    """Finds out before any work whether `create_run` could succeed.
+
+    Raises:
+        RunError: as `create_run`.
+    """
+    if name is not None and (runs / check_name(name)).exists():
+        raise RunError(f"{runs / name} exists already. Choose another --name, or remove that folder.")
+    existing = next(path for path in (runs.absolute(), *runs.absolute().parents) if path.exists())
+    if not existing.is_dir() or not os.access(existing, os.W_OK):
+        reason = "no permission to write" if existing.is_dir() else "not a folder"
+        raise RunError(f"Can't make runs in {runs}: {existing}: {reason}. Choose another place: --runs")
+
+
 def check_name(name: str) -> str:
     """Returns `name` if it is one plain folder name.
 
@@ -105,7 +141,14 @@ def check_name(name: str) -> str:
         RunError: it has separators or characters that some file system refuses, is hidden, or too long.
     """
     bad = _FORBIDDEN & set(name) or any(ord(c) < 32 for c in name)
-    if bad or name.startswith(".") or name.rstrip(" .") != name or name.lower() in _RESERVED or len(name) > 100:
+    if (
+        not name
+        or bad
+        or name.startswith(".")
+        or name.rstrip(" .") != name
+        or name.lower() in _RESERVED
+        or len(name) > 100
+    ):
         raise RunError(
             f"{name!r} can't be the name of a run. Use up to 100 letters, digits, '-', '_' and '.', "
             "not starting with a dot; the place is given with --runs."
@@ -164,6 +207,8 @@ def _check(manifest: object, path: Path) -> None:
         if not isinstance(manifest[field], types):
             given = type(manifest[field]).__name__
             raise RunError(f"{path} is broken: {field!r} is of type {given}. Restore it from a copy, or train again.")
+    if broken := next((part for part, whole in _PARTS.items() if not whole(manifest)), None):
+        raise RunError(f"{path} is broken: {broken!r} is not whole. Restore it from a copy, or train again.")
 
 
 def find_run(run: str | Path | None, runs: Path = DEFAULT_RUNS) -> Path:
@@ -175,7 +220,8 @@ def find_run(run: str | Path | None, runs: Path = DEFAULT_RUNS) -> Path:
     if run is None:
         return newest_run(runs)
     candidates = [Path(run), runs / run]
-    folder = next((path for path in candidates if path.is_dir()), None)
+    folders = [path for path in candidates if path.is_dir()]
+    folder = next((path for path in folders if (path / NAME).exists()), folders[0] if folders else None)
     if folder is None:
         known = [path.name for path in runs.iterdir()] if runs.is_dir() else []
         raise RunError(f"There is no run {str(run)!r}, here or in {runs}/.{did_you_mean(str(run), known)}")

@@ -79,10 +79,20 @@ def _load(path: str | Path, spec: PreprocessSpec) -> np.ndarray | str:
         return str(err)
 
 
+def predict_batch(model: "keras.Model", pixels: np.ndarray, size: int) -> np.ndarray:
+    """Returns the model's output on up to `size` photos, which are padded to `size`: one shape is traced once.
+
+    Args:
+        model: From `[N, S, S, 3]` RGB in [0, 255].
+        pixels: `[N, S, S, 3]` uint8.
+        size: Of every batch of this model.
+    """
+    padded = np.resize(pixels.astype(np.float32), (size, *pixels.shape[1:]))
+    return model.predict_on_batch(padded)[: len(pixels)]
+
+
 def _run(model: "keras.Model", pixels: np.ndarray) -> np.ndarray:
     """Runs without tracing where that takes longer than the photos themselves."""
-    floats = pixels.astype(np.float32)
     if len(pixels) <= 8:
-        return np.asarray(model(floats, training=False))
-    padded = np.resize(floats, (_BATCH, *floats.shape[1:]))  # one shape, traced once
-    return model.predict_on_batch(padded)[: len(pixels)]
+        return np.asarray(model(pixels.astype(np.float32), training=False))
+    return predict_batch(model, pixels, _BATCH)

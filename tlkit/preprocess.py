@@ -7,12 +7,14 @@ inside the model.
 
 import io
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from PIL import Image, ImageOps, WebPImagePlugin
+from PIL import Image, WebPImagePlugin
 
 from tlkit.errors import ImageError, RunError
 
@@ -61,11 +63,9 @@ class PreprocessSpec:
         Raises:
             ImageError: the file is missing, corrupt, too large or no image; the message is the reason.
         """
-        image = _open(source if isinstance(source, bytes) else _read(source))
-        try:
-            return self.apply(_upright(image))
-        except (OSError, ValueError, SyntaxError, IndexError, EOFError) as err:  # what Pillow's decoders raise
-            raise ImageError(f"damaged image ({err})") from err
+        content = source if isinstance(source, bytes) else _read(source)
+        with _damage_reported():
+            return self.apply(_upright(_open(content)))
 
     def apply(self, image: Image.Image) -> np.ndarray:
         """Turns a decoded, upright Pillow image of any mode into `[input_size, input_size, 3]` uint8 RGB."""
@@ -88,7 +88,8 @@ class PreprocessSpec:
             RunError: a field is missing or unknown, or the version is not this one's.
         """
         unknown = set(values) - {field.name for field in fields(cls)}
-        if unknown or "input_size" not in values or values.get("version") != cls.version:
+        size = values.get("input_size")
+        if unknown or not isinstance(size, int) or size < 1 or values.get("version") != cls.version:
             raise RunError(
                 f"This preprocessing was written by another version of tlkit (version {values.get('version')}, "
                 f"this tlkit reads {cls.version}). Install the tlkit that wrote it, or train again."
@@ -105,13 +106,22 @@ def check_image(path: Path) -> bytes:
         ImageError: as for `PreprocessSpec.load`.
     """
     content = _read(path)
-    image = _open(content)
-    try:
+    with _damage_reported():
+        image = _open(content)
         image.draft("RGB", (max(1, image.width // 8), max(1, image.height // 8)))
-        image.load()
-    except (OSError, ValueError, SyntaxError, IndexError, EOFError) as err:
-        raise ImageError(f"damaged image ({err})") from err
+        _to_rgb(_upright(image))
     return content
+
+
+@contextmanager
+def _damage_reported() -> Iterator[None]:
+    """Turns whatever a damaged file provokes in Pillow's decoders, which is every kind of exception, into a reason."""
+    try:
+        yield
+    except ImageError:
+        raise
+    except Exception as err:
+        raise ImageError(f"damaged image ({str(err) or type(err).__name__})") from err
 
 
 def _read(path: str | Path) -> bytes:
@@ -135,29 +145,42 @@ def _open(content: bytes) -> Image.Image:
         raise ImageError(f"too many pixels, the limit is {MAX_PIXELS:,}") from err
     except Image.UnidentifiedImageError as err:
         raise ImageError("not a JPEG, PNG, BMP, GIF or WebP image") from err
-    except (OSError, ValueError, SyntaxError, IndexError, EOFError) as err:
-        raise ImageError(f"damaged image ({err})") from err
     if image.width * image.height > MAX_PIXELS:
         raise ImageError(f"{image.width} x {image.height} pixels, the limit is {MAX_PIXELS:,}")
     return image
 
 
+# EXIF orientation to what puts a photo upright. Only pixels are turned; the EXIF block, often broken, is left alone.
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
 def _upright(image: Image.Image) -> Image.Image:
-    """Applies the EXIF rotation. Metadata that can't be parsed says nothing about the pixels and is ignored."""
+    """Decodes, and applies the EXIF rotation. Metadata that can't be parsed says nothing about the pixels."""
     image.load()
     try:
-        orientation = image.getexif().get(0x0112, 1)
-    except Exception:  # Pillow's EXIF parser raises whatever a damaged block provokes  # noqa: BLE001
-        return image
-    return image if orientation == 1 else ImageOps.exif_transpose(image)
+        turn = _TURNS.get(image.getexif().get(0x0112, 1))
+    except Exception:  # whatever a damaged block provokes in the parser
+        turn = None
+    return image if turn is None else image.transpose(turn)
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
     """Converts from any mode: grey, palette, 16-bit, CMYK, with or without alpha."""
+    transparent = image.info.get("transparency")
     if image.mode.startswith("I"):  # I;16, I;16B, I: one channel of 16 bits
         values = np.asarray(image).astype(np.int64)
-        image = Image.fromarray((np.clip(values, 0, 65535) >> 8).astype(np.uint8))
-    if "A" in image.mode or "a" in image.mode or "transparency" in image.info:
+        grey = (np.clip(values, 0, 65535) >> 8).astype(np.uint8)
+        # In 16 bits transparency is one level; laying it over white makes it white.
+        return Image.fromarray(np.where(values == transparent, np.uint8(255), grey)).convert("RGB")
+    if "A" in image.mode or "a" in image.mode or transparent is not None:
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, (255, 255, 255, 255))
         image = Image.alpha_composite(white, image)

@@ -39,7 +39,7 @@ class Bar:
 
 
 class Progress:
-    """Shows nothing: for libraries, tests and `--quiet`. `Screen` shows it all."""
+    """Shows nothing: what library code gets when nobody watches. `Screen` shows it all."""
 
     def say(self, text: str) -> None:
         """Tells something the user should know."""

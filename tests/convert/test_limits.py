@@ -71,6 +71,7 @@ def test_a_failure_gives_n_the_figures_and_what_to_try():
 
 
 def test_overrides_replace_the_limit_and_are_recorded():
+    assert LIMITS["float32"].overridden(min_agreement=0.99, max_drop=None) == Limit(min_agreement=0.99)
     limit = LIMITS["int8"].overridden(min_agreement=0.8, max_drop=None)
     assert limit == Limit(min_agreement=0.8, max_drop=0.01)
     found = parity([1] * 1 + [0] * 9, [0] * 10, [0] * 10, limit)

@@ -1,5 +1,6 @@
 """What is found in a folder, what is passed over, what is reported, what is refused."""
 
+import os
 import shutil
 import unicodedata
 
@@ -38,6 +39,14 @@ def test_folder_names_that_say_so_make_splits(make_folder, tmp_path):
     assert found.kind == "splits"
     assert {name: len(photos) for name, photos in found.photos.items()} == {"train": 6, "val": 6, "test": 6}
     assert found.photos["val"][0].path.startswith("validation/a/")
+
+
+def test_a_folder_beside_the_splits_is_reported(make_folder, tmp_path):
+    make_folder("d/train", classes=("a", "b"), each=3)
+    make_folder("d/unlabelled", classes=("x",), each=1)
+    found = discover(tmp_path / "d")
+    assert (found.kind, found.classes) == ("splits", ("a", "b"))
+    assert reasons(found) == {"unlabelled": "not in a class folder"}
 
 
 def test_a_class_of_trains_is_a_class(make_folder):
@@ -94,6 +103,26 @@ def test_files_that_cant_be_used_are_reported_by_name_and_left_out(make_folder):
     assert len(found.photos["all"]) == 9
 
 
+def test_links_to_nothing_pipes_and_names_that_are_no_text_are_reported(make_folder):
+    root = make_folder(each=3)
+    (root / "ants" / "broken.jpg").symlink_to(root / "nowhere.jpg")
+    os.mkfifo(root / "ants" / "pipe.jpg")
+    photo().save(os.fsencode(root / "bees") + b"/\xff.png")
+    found = discover(root)
+    assert reasons(found) == {
+        "ants/broken.jpg": "a broken link, or not a regular file",
+        "ants/pipe.jpg": "a broken link, or not a regular file",
+        "bees/\\udcff.png": "its name is not valid UTF-8",
+    }
+
+
+def test_runs_made_beside_the_photos_are_no_class(make_folder):
+    root = make_folder(each=3)
+    (root / "runs" / "a").mkdir(parents=True)
+    (root / "runs" / "a" / "run.json").write_text("{}")
+    assert discover(root).classes == ("ants", "bees", "wasps")
+
+
 def test_strict_makes_them_an_error(make_folder):
     root = make_folder(each=3)
     (root / "ants" / "empty.jpg").write_bytes(b"")
@@ -112,7 +141,7 @@ def test_strict_makes_them_an_error(make_folder):
         (lambda root: [shutil.rmtree(root / n) for n in ("bees", "wasps")], "has only one class, 'ants'"),
         (lambda root: [p.write_bytes(b"") for p in root.rglob("*.png")], "No file in .* is a readable image"),
         (lambda root: [p.write_bytes(b"") for p in root.glob("bees/*")], "No usable photo in class bees"),
-        (lambda root: (root / "a\nb").mkdir(), "has a line break or control character"),
+        (lambda root: (root / "a\nb").mkdir(), "has a character that is none. Rename it"),
     ],
     ids=["missing", "a file", "empty", "one class", "nothing readable", "an empty class", "a line break"],
 )

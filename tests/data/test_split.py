@@ -92,6 +92,11 @@ def test_test_is_optional(make_folder, tmp_path):
     assert (len(photos.train), len(photos.val), len(photos.test)) == (18, 9, 0)
 
 
+def test_two_photos_give_one_to_train_and_one_to_val(make_folder):
+    photos = photo_set(make_folder(each=2))
+    assert (counts(photos.train), counts(photos.val), counts(photos.test)) == ([1] * 3, [1] * 3, [0] * 3)
+
+
 def test_photos_that_cant_be_divided_are_refused(make_folder):
     with pytest.raises(DataError, match="none can be held out for validation"):
         photo_set(make_folder(each=1))

@@ -1,5 +1,6 @@
 """Pretrained weights: every format, every misfit, and nothing outside the file."""
 
+import shutil
 import zipfile
 
 import h5py
@@ -151,8 +152,71 @@ def test_data_kept_outside_the_file_is_refused(tmp_path, theirs, ours):
         shape = file["layers/conv2d/vars/0"].shape
         del file["layers/conv2d/vars/0"]
         file["layers/conv2d/vars"].create_dataset("0", shape, "f4", external=[("/etc/hostname", 0, 4 * np.prod(shape))])
-    with pytest.raises(WeightsError, match="keeps 0 outside itself"):
+    with pytest.raises(WeightsError, match="keeps /layers/conv2d/vars/0 outside itself"):
         load_weights(ours, V2, tmp_path / "a.weights.h5")
+
+
+def test_legacy_files_that_link_elsewhere_are_refused(tmp_path, theirs, ours):
+    save_legacy(theirs, tmp_path / "secret.h5")
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["model_weights"] = h5py.ExternalLink("secret.h5", "/")
+    with pytest.raises(WeightsError, match="links to other files"):
+        load_weights(ours, V2, tmp_path / "a.h5")
+    with h5py.File(tmp_path / "b.h5", "w") as file, h5py.File(tmp_path / "secret.h5") as secret:
+        file.attrs["layer_names"] = secret.attrs["layer_names"]
+        for name in secret:
+            file[name] = h5py.ExternalLink("secret.h5", name)
+    with pytest.raises(WeightsError, match="links to other files"):
+        load_weights(ours, V2, tmp_path / "b.h5")
+
+
+def test_virtual_data_of_another_file_is_refused(tmp_path, theirs, ours):
+    theirs.save_weights(tmp_path / "a.weights.h5")
+    shutil.copy(tmp_path / "a.weights.h5", tmp_path / "secret.h5")
+    with h5py.File(tmp_path / "a.weights.h5", "a") as file:
+        shape = file["layers/conv2d/vars/0"].shape
+        layout = h5py.VirtualLayout(shape, "f4")
+        layout[:] = h5py.VirtualSource(tmp_path / "secret.h5", "layers/conv2d/vars/0", shape)
+        del file["layers/conv2d/vars/0"]
+        file["layers/conv2d/vars"].create_virtual_dataset("0", layout)
+    with pytest.raises(WeightsError, match="keeps .* outside itself"):
+        load_weights(ours, V2, tmp_path / "a.weights.h5")
+
+
+def write_legacy(path, layers, weights=True):
+    with h5py.File(path, "w") as file:
+        file.attrs["layer_names"] = layers
+        for name in layers[:-1]:
+            group = file.create_group(name)
+            if weights:
+                group.attrs["weight_names"] = ["kernel"]
+                group["kernel"] = "text"
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda path: write_legacy(path, ["Conv1", "missing"]),
+        lambda path: write_legacy(path, ["Conv1", "Conv1"], weights=False),
+        lambda path: h5py.File(path, "w").create_dataset("model_weights", data=1.0).file.close(),
+        lambda path: h5py.File(path, "w").create_group("layers/a/vars/foo").file.close(),
+    ],
+    ids=["a missing layer", "no weight names", "weights that are a number", "an unnumbered variable"],
+)
+def test_odd_hdf5_is_refused(tmp_path, ours, make):
+    make(tmp_path / "a.h5")
+    with pytest.raises(WeightsError, match="Fetch it again|is not for mobilenet_v2"):
+        load_weights(ours, V2, tmp_path / "a.h5")
+
+
+def test_weights_that_are_not_numbers_are_refused(tmp_path, theirs, ours):
+    theirs.save_weights(tmp_path / "a.weights.h5")
+    with h5py.File(tmp_path / "a.weights.h5", "a") as file:
+        file["layers/conv2d_3/vars/0"][:] = np.nan
+    before = ours.get_weights()
+    with pytest.raises(WeightsError, match="that are not numbers"):
+        load_weights(ours, V2, tmp_path / "a.weights.h5")
+    assert all(map(np.array_equal, before, ours.get_weights()))
 
 
 def test_imagenet_weights_come_from_keras_own_cache(tmp_path, monkeypatch, theirs, ours):

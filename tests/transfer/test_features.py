@@ -12,7 +12,6 @@ from tlkit.preprocess import PreprocessSpec
 from tlkit.progress import Progress
 from tlkit.transfer import features as cache
 from tlkit.transfer.features import cut, estimate_bytes, features_of, inference
-from tlkit.transfer.freeze import apply_freeze
 from tlkit.transfer.job import fit
 from tlkit.transfer.source import cached_source, pixel_source
 from tlkit.transfer.training import Schedule
@@ -102,8 +101,14 @@ def test_a_failed_pass_leaves_nothing_in_the_cache(photos, own_cache, monkeypatc
 
 def test_a_cache_above_the_limit_is_refused_with_figures(own_cache, monkeypatch):
     monkeypatch.setattr(cache, "LIMIT_BYTES", 2**30)
-    assert cache.too_large(2**29) is None
-    assert cache.too_large(2**31) == "the features would take 2.0 GiB, the limit is 1.0 GiB"
+    assert cache.no_room(2**29) is None
+    assert cache.no_room(2**31) == "the features would take 2.0 GiB, the limit is 1.0 GiB"
+
+
+def test_a_cache_folder_that_cant_be_made_is_no_room(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("TLKIT_CACHE", str(tmp_path / "file" / "cache"))
+    assert "can't be made" in cache.no_room(1)
 
 
 def test_features_do_not_depend_on_the_batch(photos, own_cache):
@@ -125,20 +130,33 @@ def test_cached_training_gives_the_head_of_uncached_training(photos, own_cache, 
     heads, logits = [], []
     for cached in (True, False):
         model = model_of(name, seed=3, dropout=dropout)
-        apply_freeze(model, stages, batch_norm_frozen=True)
         if cached:
             found = compute(model, photos, stages)
             source = cached_source(cut(model, stages), found, photos, np.ones(3))
         else:
             source = pixel_source(model, photos, SPEC, np.ones(3))
         start = model.get_layer("head_logits").get_weights()[0]
-        history = fit(source, photos, schedule, seed=3, progress=Progress())
+        history = fit(source, photos, schedule, frozen=stages, batch_norm_frozen=True, seed=3, progress=Progress())
         heads.append(model.get_layer("head_logits").get_weights())
         logits.append(source.held_out_logits())
         assert len(history.rows) == 4
         assert np.abs(heads[-1][0] - start).max() > 1e-3
     assert all(np.abs(a - b).max() < 1e-5 for a, b in zip(*heads, strict=True))
     assert np.abs(logits[0] - logits[1]).max() < 1e-4
+
+
+def test_features_no_room_for_memory_stay_on_disk_and_give_the_same_batches(photos, own_cache, monkeypatch):
+    from tlkit.transfer import source
+
+    stages = registry.find("mobilenet_v2").stages
+    model = model_of()
+    parts, found, order = cut(model, stages), compute(model, photos, stages), [np.array([5, 0, 3]), np.array([1])]
+    kept = cached_source(parts, found, photos, np.ones(3))
+    monkeypatch.setattr(source, "KEEP_BYTES", 0)
+    mapped = cached_source(parts, found, photos, np.ones(3))
+    for a, b in zip(kept.batches(order), mapped.batches(order), strict=True):
+        assert all(map(np.array_equal, a, b))
+    assert np.array_equal(kept.val_logits(), mapped.val_logits())
 
 
 def test_class_weights_reach_both_kinds_of_training(photos, own_cache):

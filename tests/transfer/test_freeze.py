@@ -6,9 +6,10 @@ import pytest
 
 from tlkit.errors import OptionError, UnknownNameError
 from tlkit.models import registry
-from tlkit.transfer.freeze import apply_freeze, frozen_stages, parse_freeze
+from tlkit.transfer.freeze import frozen_stages, parse_freeze
 from tlkit.transfer.training import Schedule, compile_for_training
 
+SCHEDULE = Schedule(epochs=1, batch_size=8, learning_rate=0.01, patience=0)
 STAGES = ("stem", "stage1", "stage2", "stage3")
 
 
@@ -50,8 +51,7 @@ def test_a_frozen_stage_does_not_move_in_training(text):
     architecture = registry.find("mobilenet_v2")
     model = registry.build("mobilenet_v2", classes=3, input_size=32, head="gap")
     frozen = frozen_stages(parse_freeze(text, architecture.stages), architecture.stages)
-    apply_freeze(model, frozen, batch_norm_frozen=False)
-    compile_for_training(model, Schedule(epochs=1, batch_size=8, learning_rate=0.01, patience=0), steps=4)
+    compile_for_training(model, SCHEDULE, steps=4, frozen=frozen)
     before = {layer.name: layer.get_weights() for layer in model.layers}
     random = np.random.default_rng(0)
     model.fit(random.uniform(0, 255, (32, 32, 32, 3)), random.integers(0, 3, 32), batch_size=8, verbose=0)
@@ -63,7 +63,7 @@ def test_a_frozen_stage_does_not_move_in_training(text):
 
 def test_frozen_batch_norms_of_trained_stages_keep_their_statistics():
     model = registry.build("mobilenet_v2", classes=3, input_size=32, head="gap")
-    apply_freeze(model, ("stem",), batch_norm_frozen=True)
+    compile_for_training(model, SCHEDULE, steps=4, frozen=("stem",), batch_norm_frozen=True)
     norm, conv = model.get_layer("stage5_conv_bn"), model.get_layer("stage5_conv")
     assert (norm.trainable, conv.trainable) == (False, True)
     x = np.random.default_rng(0).normal(5, 3, (4, 1, 1, 1280)).astype(np.float32)

@@ -31,15 +31,18 @@ def command(run: str | None, runs: Path, as_json: bool, **values: Any) -> None: 
       tlkit export --to tflite
       tlkit export --to tflite --precision int8
     """
+    from tlkit.convert.options import ExportOptions, check_options
     from tlkit.lazy import import_keras
     from tlkit.manifest import find_run
     from tlkit.progress import Screen
 
+    options = ExportOptions(**values)
+    check_options(options)
     folder = find_run(run, runs)
     import_keras()
-    from tlkit.convert.export import ExportOptions, export
+    from tlkit.convert.export import export
 
-    entry = export(folder, ExportOptions(**values), Screen())
+    entry = export(folder, options, Screen())
     if as_json:
         print_json({"run": str(folder), **entry})
         return

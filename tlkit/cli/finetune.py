@@ -36,9 +36,15 @@ from tlkit.cli.common import HELP, json_option, print_json, print_table, runs_op
     type=click.FloatRange(0, 10, min_open=True),
     help="After warm-up; a cosine takes it to 0. Default: 3e-3, or 3e-4 when pretrained stages train.",
 )
-@click.option("--input-size", type=click.IntRange(1), metavar="PIXELS", help="Default: the architecture's own.")
-@click.option("--dropout", type=click.FloatRange(0, 1, max_open=True), help="Before the last layer. Default: 0.2.")
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the split and of training.")
+@click.option("--input-size", type=click.IntRange(1, 2048), metavar="PIXELS", help="Default: the architecture's own.")
+@click.option(
+    "--dropout",
+    type=click.FloatRange(0, 1, max_open=True),
+    help="Before the last layer. Default: 0.2, or the paper's with --head original.",
+)
+@click.option(
+    "--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Of the split and of training."
+)
 @click.option(
     "--patience",
     type=click.IntRange(0),
@@ -46,7 +52,13 @@ from tlkit.cli.common import HELP, json_option, print_json, print_table, runs_op
     show_default=True,
     help="Stop after this many epochs without a smaller validation loss; 0: never.",
 )
-@click.option("--class-weight", type=click.Choice(["auto", "none"]), default="none", show_default=True)
+@click.option(
+    "--class-weight",
+    type=click.Choice(["auto", "none"]),
+    default="none",
+    show_default=True,
+    help="auto: weigh classes inversely to their frequency in the loss.",
+)
 @click.option("--name", help="Name of the run's folder. Default: <time>-<base>-<data>")
 @runs_option
 @click.option("--strict", is_flag=True, help="A file that can't be used is an error.")

@@ -31,7 +31,8 @@ def command(photos: tuple[str, ...], run: str | None, runs: Path, top: int, as_j
     chosen = load_run(run, runs)
     if missing := [path for path in photos if not Path(path).is_file()]:
         if len(missing) == len(photos):
-            raise DataError(f"There is no file {missing[0]}. Give the paths of photos.")
+            what = "is a folder" if Path(missing[0]).is_dir() else "does not exist"
+            raise DataError(f"{missing[0]} {what}. Give the paths of photos.")
     import_keras()
     found = chosen.predict(list(photos), top=top, progress=Screen() if len(photos) > 50 else Progress())
     if as_json:

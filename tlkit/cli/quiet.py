@@ -1,5 +1,6 @@
 """Keeps TensorFlow's and LiteRT's chatter off the screen. `TLKIT_DEBUG=1` lets it through."""
 
+import io
 import os
 import sys
 import warnings
@@ -24,4 +25,6 @@ def quiet_native_libraries() -> None:
         os.close(nowhere)
     except OSError:
         return  # stderr is closed: there is nothing to keep clean
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # file names may hold bytes that are no text
     sys.stderr = os.fdopen(ours, "w", buffering=1, encoding=sys.stderr.encoding, errors="backslashreplace")

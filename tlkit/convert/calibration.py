@@ -13,8 +13,6 @@ from tlkit.data.discover import Photo
 from tlkit.data.pipeline import Pixels
 from tlkit.preprocess import PreprocessSpec
 
-DEFAULT_IMAGES = 200
-
 
 @dataclass(frozen=True, kw_only=True)
 class Calibration:
@@ -46,17 +44,14 @@ def choose(photos: list[Photo], count: int, *, seed: int) -> list[Photo]:
     return [photo for turn in turns for photo in turn if photo is not None][:count]
 
 
-def calibration_set(root: Path, photos: list[Photo], spec: PreprocessSpec, *, count: int, seed: int) -> Calibration:
+def calibration_set(root: Path, chosen: list[Photo], spec: PreprocessSpec) -> Calibration:
     """Loads the calibration photos and adds the extreme frame.
 
     Args:
         root: What the photos' paths are relative to.
-        photos: The training split.
+        chosen: What `choose` returned.
         spec: The preprocessing that is exported.
-        count: Photos at most.
-        seed: Of the choice.
     """
-    chosen = choose(photos, count, seed=seed)
     pixels = Pixels(root, chosen, spec).load(range(len(chosen)))
     extreme = pixels[:1].copy()
     extreme[:, 0, 0], extreme[:, 0, 1] = 0, 255

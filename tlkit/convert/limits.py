@@ -23,9 +23,9 @@ class Limit:
     max_drop: float | None = None
 
     def overridden(self, *, min_agreement: float | None, max_drop: float | None) -> "Limit":
-        """Returns the limit with what the user set instead."""
+        """Returns the limit with what the user set instead. An agreement replaces a probability difference."""
         return Limit(
-            max_probability_difference=self.max_probability_difference,
+            max_probability_difference=self.max_probability_difference if min_agreement is None else None,
             min_agreement=self.min_agreement if min_agreement is None else min_agreement,
             max_drop=self.max_drop if max_drop is None else max_drop,
         )

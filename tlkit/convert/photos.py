@@ -17,7 +17,9 @@ def photos_of(manifest: dict[str, Any], *splits: str) -> list[Photo]:
     return [Photo(**entry) for split in splits for entry in manifest["split"][split]]
 
 
-def find_again(manifest: dict[str, Any], photos: Sequence[Photo], new_root: Path | None) -> tuple[Path, list[Photo]]:
+def find_again(
+    manifest: dict[str, Any], photos: Sequence[Photo], new_root: str | Path | None
+) -> tuple[Path, list[Photo]]:
     """Returns a root and photos with paths below it, every file's hash checked.
 
     Args:
@@ -28,6 +30,10 @@ def find_again(manifest: dict[str, Any], photos: Sequence[Photo], new_root: Path
     Raises:
         DataError: some are missing or changed; the message names them and says what to do.
     """
+    if new_root is not None:
+        new_root = Path(new_root).expanduser()
+        if not new_root.is_dir():
+            raise DataError(f"There is no folder {new_root}. Give --data the folder in which the run's photos are now.")
     root = new_root or Path(manifest["data"]["root"])
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         same = list(pool.map(lambda photo: _sha256(root / photo.path) == photo.sha256, photos))

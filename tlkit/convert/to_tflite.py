@@ -13,7 +13,7 @@ import numpy as np
 
 from tlkit.convert.calibration import Calibration
 from tlkit.convert.to_savedmodel import INPUT, savedmodel_from_keras
-from tlkit.errors import OptionError, TlkitError, did_you_mean
+from tlkit.errors import OptionError, TlkitError
 
 Convert = Callable[[keras.Model, Calibration | None], bytes]
 
@@ -43,25 +43,12 @@ def tflite_from_keras(model: keras.Model, *, precision: str, calibration: Calibr
         A .tflite file: `image` `[1, S, S, 3]` uint8 to `probabilities` `[1, classes]`.
 
     Raises:
-        OptionError: no such precision, or calibration photos are missing.
+        OptionError: calibration photos are missing.
     """
-    scheme = scheme_of(precision)
+    scheme = SCHEMES[precision]
     if scheme.calibrated and calibration is None:
         raise OptionError(f"{precision} needs calibration photos.")
     return scheme.convert(model, calibration)
-
-
-def scheme_of(precision: str) -> Scheme:
-    """Returns how a precision is made.
-
-    Raises:
-        OptionError: no such precision.
-    """
-    if precision not in SCHEMES:
-        raise OptionError(
-            f"--precision takes {' or '.join(SCHEMES)}, not {precision!r}.{did_you_mean(precision, SCHEMES)}"
-        )
-    return SCHEMES[precision]
 
 
 def _float32(model: keras.Model, calibration: Calibration | None) -> bytes:

@@ -111,32 +111,33 @@ def _visible(folder: Path) -> list[os.DirEntry[str]]:
 
 
 def _folders(folder: Path) -> list[str]:
-    return [entry.name for entry in _visible(folder) if entry.is_dir()]
+    """Lists folders by name, without those that hold runs of ours."""
+    names = [entry.name for entry in _visible(folder) if entry.is_dir()]
+    return [name for name in names if not any((folder / name).glob("*/run.json"))]
 
 
 def _files(folder: Path) -> list[Path]:
-    return [Path(entry.path) for entry in _visible(folder) if entry.is_file()] if folder.is_dir() else []
+    """Lists what is not a folder: files, but also broken links and devices, which are then reported."""
+    return [Path(entry.path) for entry in _visible(folder) if not entry.is_dir()] if folder.is_dir() else []
 
 
 def _split_folders(root: Path) -> dict[SplitName, Path]:
     """Returns the folders of a split layout, or nothing when `root` holds classes.
 
-    The names must say so (`train` among them, and no other than split names), and `train` must hold folders: someone
-    may have a class of trains.
+    Folders with the names of splits are splits when they hold folders themselves; those of classes hold photos (and
+    someone may have a class of trains).
     """
-    names = _folders(root)
-    if not names or any(name.lower() not in SPLIT_NAMES for name in names):
-        return {}
     splits: dict[SplitName, Path] = {}
-    for name in names:
-        split = SPLIT_NAMES[name.lower()]
+    for name in _folders(root):
+        split = SPLIT_NAMES.get(name.lower())
+        if split is None or not _folders(root / name):
+            continue
         if split in splits:
             raise DataError(f"{root} has two folders for {split}: {splits[split].name} and {name}. Keep one.")
         splits[split] = root / name
-    if "train" not in splits:
-        raise DataError(f"{root} has {some(names)} but no train folder. Add one, or give its classes directly.")
-    if not _folders(splits["train"]):
-        return {}
+    if splits and "train" not in splits:
+        found = some(folder.name for folder in splits.values())
+        raise DataError(f"{root} has {found} but no train folder. Add one, or give its classes directly.")
     return {name: splits[name] for name in ("train", "val", "test") if name in splits}
 
 
@@ -144,7 +145,7 @@ def _classes(top: Path, root: Path) -> tuple[str, ...]:
     """Returns the classes, sorted by name. The one place where their order is made."""
     classes = tuple(_folders(top))
     if broken := [name for name in classes if not name.isprintable()]:
-        raise DataError(f"The class folder {broken[0]!r} in {top} has a line break or control character. Rename it.")
+        raise DataError(f"The class folder {broken[0]!r} in {top} has a character that is none. Rename it.")
     if len(classes) < 2:
         found = f"only one class, {classes[0]!r}" if classes else "no folders"
         raise DataError(
@@ -164,9 +165,11 @@ def _check_same_classes(tops: dict[str, Path], classes: tuple[str, ...]) -> None
 
 
 def _strays(root: Path, tops: dict[str, Path]) -> Iterable[Path]:
-    """Yields files that lie beside the class folders, and folders inside class folders."""
-    for top in {root, *tops.values()}:
+    """Yields what lies beside the class folders or the splits, and folders inside class folders."""
+    for top in sorted({root, *tops.values()}):
         yield from _files(top)
+    if "all" not in tops:
+        yield from (root / name for name in _folders(root) if root / name not in tops.values())
     for top in tops.values():
         for name in _folders(top):
             yield from (top / name / inner for inner in _folders(top / name))
@@ -181,7 +184,7 @@ def _check_all(
     with progress.bar("Checking photos", len(found)) as bar, ThreadPoolExecutor(os.cpu_count()) as pool:
         results = pool.map(_check, (path for _, path, _ in found))
         for (split, path, label), (digest, reason) in zip(found, results, strict=True):
-            relative = path.relative_to(root).as_posix()
+            relative = path.relative_to(root).as_posix().encode(errors="backslashreplace").decode()
             if reason:
                 problems.append(Problem(relative, reason))
             else:
@@ -192,6 +195,12 @@ def _check_all(
 
 def _check(path: Path) -> tuple[str, str]:
     """Returns the sha256 of a file and the reason why it can't be used, one of them empty."""
+    if not path.is_file():
+        return "", "a broken link, or not a regular file"
+    try:
+        path.name.encode()
+    except UnicodeEncodeError:
+        return "", "its name is not valid UTF-8"
     try:
         content = check_image(path)
     except ImageError as err:

@@ -38,16 +38,17 @@ class Pixels:
         root: What the photos' paths are relative to.
         photos: What indices point into.
         spec: How a photo becomes pixels.
+        keep: Whether decoded photos are kept at all; not worth it for a single pass.
     """
 
-    def __init__(self, root: Path, photos: Sequence[Photo], spec: PreprocessSpec) -> None:
+    def __init__(self, root: Path, photos: Sequence[Photo], spec: PreprocessSpec, *, keep: bool = True) -> None:
         self.photos = photos
         self.spec = spec
         self._root = root
         self._pool = ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="tlkit-decode")
         self._failure: DataError | None = None
         shape = (len(photos), spec.input_size, spec.input_size, 3)
-        self._kept = np.empty(shape, np.uint8) if np.prod(shape) <= KEEP_BYTES else None
+        self._kept = np.empty(shape, np.uint8) if keep and np.prod(shape) <= KEEP_BYTES else None
         self._have = np.zeros(len(photos), bool)
 
     def load(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:

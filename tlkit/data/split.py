@@ -54,7 +54,8 @@ def split(folder: Folder, *, seed: int) -> PhotoSet:
         if not val:
             train, val = _take(train, VAL_FRACTION, seed=seed)
     else:
-        rest, test = _take(photos["all"], TEST_FRACTION, seed=seed)
+        # Of two photos of a class one is validated on: training needs that more than a test does.
+        rest, test = _take(photos["all"], TEST_FRACTION, seed=seed, least=3)
         train, val = _take(rest, VAL_FRACTION / (1 - TEST_FRACTION), seed=seed + 1)
     if not val:
         raise DataError(
@@ -97,8 +98,8 @@ def _without_copies(folder: Folder) -> tuple[dict[str, list[Photo]], list[Proble
     return kept, problems
 
 
-def _take(photos: list[Photo], fraction: float, *, seed: int) -> tuple[list[Photo], list[Photo]]:
-    """Splits off a seeded, stratified fraction: at least one photo of each class that has two.
+def _take(photos: list[Photo], fraction: float, *, seed: int, least: int = 2) -> tuple[list[Photo], list[Photo]]:
+    """Splits off a seeded, stratified fraction: at least one photo of each class that has `least`.
 
     The choice depends on the photos' hashes, not on their names or the order of the file system.
     """
@@ -106,7 +107,7 @@ def _take(photos: list[Photo], fraction: float, *, seed: int) -> tuple[list[Phot
     for label in sorted({photo.label for photo in photos}):
         members = sorted((photo for photo in photos if photo.label == label), key=lambda photo: photo.sha256)
         order = np.random.default_rng([seed, label]).permutation(len(members))
-        count = max(round(len(members) * fraction), 1) if len(members) > 1 else 0
+        count = max(round(len(members) * fraction), 1) if len(members) >= least else 0
         taken += [members[i] for i in order[:count]]
         kept += [members[i] for i in order[count:]]
     return sorted(kept, key=lambda photo: photo.path), sorted(taken, key=lambda photo: photo.path)

@@ -32,11 +32,10 @@ class DownloadError(WeightsError):
 
 @dataclass(frozen=True, kw_only=True)
 class Loaded:
-    """What was loaded: `source` and `sha256` go into the manifest."""
+    """What was loaded: the file's sha256, and whether the final layer's weights were carried over as well."""
 
-    source: str
-    sha256: str | None
-    head: bool  # whether the final layer's weights were carried over as well
+    sha256: str
+    head: bool
 
 
 def fetch_imagenet(architecture: Architecture, *, input_size: int, top: bool) -> Path:
@@ -103,16 +102,19 @@ def load_weights(model: keras.Model, architecture: Architecture, path: Path) -> 
         raise WeightsError(f"There is no weights file {path}. Check the path given with --weights.")
     if not path.name.endswith(_SUFFIXES):
         raise WeightsError(f"{path.name} is no weights file: tlkit reads .weights.h5, .h5 and .keras.")
-    with _open(path) as file:
-        tensors = _tensors(file, path)
-        names = _names(model, architecture, tensors, path)
-        reverse = (
-            architecture.published is not None
-            and architecture.published.channel_order == "bgr"
-            and any(ours != theirs for ours, theirs in names.items())
-        )
-        head = _carry(model, architecture, tensors, names, path=path, reverse_first=reverse)
-    return Loaded(source=str(path), sha256=sha256_of(path), head=head)
+    try:
+        with _open(path) as file:
+            tensors = _tensors(file, path)
+            names = _names(model, architecture, tensors, path)
+            reverse = (
+                architecture.published is not None
+                and architecture.published.channel_order == "bgr"
+                and any(ours != theirs for ours, theirs in names.items())
+            )
+            head = _carry(model, architecture, tensors, names, path=path, reverse_first=reverse)
+    except (KeyError, ValueError, TypeError, AttributeError, OSError) as err:  # what odd HDF5 provokes in h5py
+        raise WeightsError(f"{path} is no weights file of Keras ({_first_line(err)}). Fetch it again.") from err
+    return Loaded(sha256=sha256_of(path), head=head)
 
 
 @contextlib.contextmanager
@@ -133,24 +135,23 @@ def _open(path: Path) -> Iterator[h5py.File]:
 
 def _tensors(file: h5py.File, path: Path) -> dict[str, list[h5py.Dataset]]:
     """Lists the datasets of every layer by the layer's name, in Keras 3 form and in the legacy form."""
-    root = file["model_weights"] if "model_weights" in file else file
+    root = _child(file, "model_weights", path) if "model_weights" in file else file
     found: dict[str, list[h5py.Dataset]] = {}
     if "layer_names" in root.attrs:
         for layer in _strings(root.attrs["layer_names"]):
-            names = _strings(root[layer].attrs["weight_names"])
-            found[layer] = [_dataset(root[layer], name, path) for name in names]
+            group = _child(root, layer, path)
+            found[layer] = [_child(group, name, path) for name in _strings(group.attrs["weight_names"])]
         return found
 
     def walk(group: h5py.Group) -> None:
         for key in group:
-            if not isinstance(group.get(key, getlink=True), h5py.HardLink):
-                raise WeightsError(f"{path} links to other files ({group.name}/{key}); such files are not opened.")
-            child = group[key]
-            if isinstance(child, h5py.Group):
-                if key == "vars" and len(child):
-                    name = child.attrs.get("name", group.name.rpartition("/")[2])
-                    found[str(name)] = [_dataset(child, i, path) for i in sorted(child, key=int)]
-                walk(child)
+            child = _child(group, key, path)
+            if not isinstance(child, h5py.Group):
+                continue
+            if key == "vars" and len(child):
+                name = child.attrs.get("name", group.name.rpartition("/")[2])
+                found[str(name)] = [_child(child, i, path) for i in sorted(child, key=int)]
+            walk(child)
 
     walk(root)
     return found
@@ -160,15 +161,15 @@ def _strings(values: Any) -> list[str]:  # noqa: ANN401
     return [value.decode() if isinstance(value, bytes) else str(value) for value in values]
 
 
-def _dataset(group: h5py.Group, name: str, path: Path) -> h5py.Dataset:
-    """Returns a dataset whose bytes are in this very file."""
+def _child(group: h5py.Group, name: str, path: Path) -> Any:  # noqa: ANN401
+    """Returns what lies under a name, if all of it is in this very file."""
     node = group
     for part in name.split("/"):
-        if not isinstance(node.get(part, getlink=True), h5py.HardLink):
+        if not isinstance(node.get(part, getlink=True), h5py.HardLink | None):
             raise WeightsError(f"{path} links to other files ({node.name}/{part}); such files are not opened.")
         node = node[part]
-    if not isinstance(node, h5py.Dataset) or node.external:
-        raise WeightsError(f"{path} keeps {name} outside itself; such files are not opened.")
+        if isinstance(node, h5py.Dataset) and (node.external or node.is_virtual):
+            raise WeightsError(f"{path} keeps {node.name} outside itself; such files are not opened.")
     return node
 
 
@@ -236,8 +237,11 @@ def _carry(
                 f"the shape {given[0] if given else '()'}, {wanted[0]} is needed. Check --base and --weights."
             )
     first = next(layer for layer, _ in plan if len(layer.weights[0].shape) == 4)
-    for layer, datasets in plan:
-        values = [np.asarray(dataset) for dataset in datasets]
+    loaded = [(layer, [np.asarray(dataset, np.float32) for dataset in datasets]) for layer, datasets in plan]
+    for layer, values in loaded:
+        if not all(np.isfinite(value).all() for value in values):
+            raise WeightsError(f"{path.name} has values in {names[layer.name]} that are not numbers. Fetch it again.")
+    for layer, values in loaded:
         if layer is first and reverse_first:
             values[0] = values[0][:, :, ::-1]
         layer.set_weights(values)

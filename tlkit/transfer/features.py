@@ -68,10 +68,15 @@ def estimate_bytes(parts: Parts, images: int) -> int:
     return images * int(np.prod(parts.backbone.output.shape[1:])) * 4
 
 
-def too_large(size: int) -> str | None:
-    """Returns why a cache of `size` bytes is too large, or None."""
+def no_room(size: int) -> str | None:
+    """Returns why a cache of `size` bytes can't be kept, or None."""
     folder = cache_folder()
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as err:
+        return f"the cache folder {folder} can't be made ({err.strerror}); TLKIT_CACHE moves it"
+    if not os.access(folder, os.W_OK):
+        return f"the cache folder {folder} can't be written; TLKIT_CACHE moves it"
     free = shutil.disk_usage(folder).free
     limit = min(LIMIT_BYTES, free // 2)
     if size <= limit:
@@ -125,12 +130,15 @@ def features_of(
     temporary.mkdir(parents=True)
     try:
         array = np.lib.format.open_memmap(temporary / "features.npy", mode="w+", dtype=np.float32, shape=shape)
-        _compute(array, parts, Pixels(root, different, spec), progress)
+        _compute(array, parts, Pixels(root, different, spec, keep=False), progress)
         array.flush()
         del array
         write_json(temporary / "about.json", {"boundary": parts.boundary, "images": len(different)})
-        if not folder.exists():  # another process may have been faster
+        try:
             os.replace(temporary, folder)
+        except OSError:
+            if not folder.is_dir():  # else another process was faster
+                raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     written = _read(folder, shape)

@@ -49,15 +49,15 @@ def finetune(options: FinetuneOptions, progress: Progress | None = None) -> Path
     prepared = job.prepare(options, decided, photos, progress)
     data_name = Path(options.data).resolve().name if decided.own_data else str(options.data)
     folder = create_run(options.runs, options.name, base=decided.architecture.name, data=data_name)
-    manifest = _manifest(options, decided, photos, spec, prepared.weights)
-    write_manifest(folder, manifest)
     try:
+        manifest = _manifest(options, decided, photos, spec, prepared.weights)
+        write_manifest(folder, manifest)
         manifest |= job.train(prepared, folder, spec, progress)
+        manifest |= {"status": "complete", "seconds": round(time.perf_counter() - started, 2)}
+        write_manifest(folder, manifest)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)  # it holds nothing that could be used
         raise
-    manifest |= {"status": "complete", "seconds": round(time.perf_counter() - started, 2)}
-    write_manifest(folder, manifest)
     return folder
 
 
@@ -94,13 +94,19 @@ def read_photos(options: FinetuneOptions, decided: Plan, progress: Progress) -> 
     return photos
 
 
+def _is_command() -> bool:
+    """Whether this process is the command line, as `tlkit` or `python -m tlkit`."""
+    program = Path(sys.argv[0])
+    return "tlkit" in (program.stem, program.parent.name)
+
+
 def _manifest(
     options: FinetuneOptions, decided: Plan, photos: PhotoSet, spec: PreprocessSpec, weights: dict[str, Any]
 ) -> dict[str, Any]:
     everything = photos.train + photos.held_out
     lines = sorted(f"{photo.path}\t{photos.classes[photo.label]}\t{photo.sha256}\n" for photo in everything)
     return new_manifest(
-        command=shlex.join(["tlkit", *sys.argv[1:]]) if Path(sys.argv[0]).stem == "tlkit" else "tlkit.finetune",
+        command=shlex.join(["tlkit", *sys.argv[1:]]) if _is_command() else "tlkit.finetune",
         seed=options.seed,
         versions={
             "tlkit": __version__,

@@ -5,12 +5,8 @@ The head is always trained; the stages before it are released from the last to t
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from tlkit.errors import OptionError, UnknownNameError, did_you_mean
-
-if TYPE_CHECKING:
-    import keras
 
 # From the epoch and the number of stages to how many stages, counted from the last, are trained.
 Strategy = Callable[[int, int], int]
@@ -81,18 +77,3 @@ def frozen_stages(freeze: Freeze, stages: Sequence[str], epoch: int = 0) -> tupl
 def stage_of(layer_name: str) -> str:
     """Returns the stage that a layer's name begins with: `stage3` of `stage3_block2_conv1`."""
     return layer_name.partition("_")[0]
-
-
-def apply_freeze(model: "keras.Model", frozen: Sequence[str], *, batch_norm_frozen: bool) -> None:
-    """Sets `trainable` on every layer. Has no effect on training until the model is compiled: see `compile_for`.
-
-    Args:
-        model: As `registry.build` returns it.
-        frozen: Names of stages; their batch norms stay in inference mode and their statistics do not move.
-        batch_norm_frozen: Whether the batch norms of trained stages keep their pretrained statistics too.
-    """
-    import keras
-
-    for layer in model.layers:
-        fixed_norm = batch_norm_frozen and isinstance(layer, keras.layers.BatchNormalization)
-        layer.trainable = stage_of(layer.name) not in frozen and not fixed_norm

@@ -1,5 +1,6 @@
 """The part of fine-tuning that needs Keras: build, load, freeze, cache, train, evaluate, save."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,7 @@ from tlkit.models.weights import DownloadError, fetch_imagenet, load_weights
 from tlkit.preprocess import PreprocessSpec
 from tlkit.progress import Progress
 from tlkit.transfer import results, training
-from tlkit.transfer.features import Features, Parts, cut, estimate_bytes, features_of, too_large
-from tlkit.transfer.freeze import apply_freeze
+from tlkit.transfer.features import Features, Parts, cut, estimate_bytes, features_of, no_room
 from tlkit.transfer.options import FinetuneOptions, Plan
 from tlkit.transfer.source import Source, cached_source, pixel_source
 
@@ -86,6 +86,8 @@ def _load(model: keras.Model, decided: Plan, progress: Progress) -> dict[str, An
             )
             return {**random, "requested": "imagenet"}
     loaded = load_weights(model, decided.architecture, path)
+    if loaded.head:
+        progress.say(f"The final layer of {path.name} is not used: these classes may be others")
     source = "imagenet" if decided.weights == "imagenet" else str(path.absolute())
     return {"source": source, "sha256": loaded.sha256, "file": path.name}
 
@@ -94,7 +96,6 @@ def train(prepared: Prepared, folder: Path, spec: PreprocessSpec, progress: Prog
     """Trains, evaluates and saves; returns what the manifest learns from it."""
     options, decided, photos, model = prepared.options, prepared.decided, prepared.photos, prepared.model
     pretrained = prepared.weights["source"] != "none"
-    apply_freeze(model, decided.frozen, batch_norm_frozen=pretrained)
     schedule = training.Schedule(
         epochs=decided.epochs,
         batch_size=options.batch_size,
@@ -102,7 +103,15 @@ def train(prepared: Prepared, folder: Path, spec: PreprocessSpec, progress: Prog
         patience=options.patience,
     )
     source, features = _source(prepared, spec, progress)
-    history = fit(source, photos, schedule, seed=options.seed, progress=progress)
+    history = fit(
+        source,
+        photos,
+        schedule,
+        frozen=decided.frozen,
+        batch_norm_frozen=pretrained,
+        seed=options.seed,
+        progress=progress,
+    )
     with source.errors():
         probabilities = training.softmax(source.held_out_logits())
     if features is not None:
@@ -132,7 +141,7 @@ def _source(prepared: Prepared, spec: PreprocessSpec, progress: Progress) -> tup
     parts: Parts | None = cut(prepared.model, prepared.decided.frozen) if prepared.options.cache else None
     if parts is not None:
         everything = photos.train + photos.held_out
-        if reason := too_large(estimate_bytes(parts, len(everything))):
+        if reason := no_room(estimate_bytes(parts, len(everything))):
             progress.warn(f"Training goes uncached and so slower: {reason}.")
         else:
             features = features_of(parts, photos.root, everything, spec, progress=progress)
@@ -143,12 +152,34 @@ def _source(prepared: Prepared, spec: PreprocessSpec, progress: Progress) -> tup
 
 
 def fit(
-    source: Source, photos: PhotoSet, schedule: training.Schedule, *, seed: int, progress: Progress
+    source: Source,
+    photos: PhotoSet,
+    schedule: training.Schedule,
+    *,
+    frozen: Sequence[str],
+    batch_norm_frozen: bool,
+    seed: int,
+    progress: Progress,
 ) -> training.History:
-    """Trains `source.model` and leaves the weights of the best epoch in it."""
+    """Trains `source.model` and leaves the weights of the best epoch in it.
+
+    Args:
+        source: Of batches.
+        photos: For their number and the labels of val.
+        schedule: How long and how fast.
+        frozen, batch_norm_frozen: As for `compile_for_training`.
+        seed: Of the order.
+        progress: Shows a bar.
+    """
     count = len(photos.train)
     steps = training.steps_per_epoch(count, schedule)
-    training.compile_for_training(source.model, schedule, steps=steps * schedule.epochs)
+    training.compile_for_training(
+        source.model,
+        schedule,
+        steps=steps * schedule.epochs,
+        frozen=frozen,
+        batch_norm_frozen=batch_norm_frozen,
+    )
     labels = np.array([photo.label for photo in photos.val])
     with progress.bar("Training", count * schedule.epochs) as bar, source.errors():
         keep = training.KeepBest(source.val_logits, labels, schedule, bar, count)

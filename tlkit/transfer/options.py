@@ -5,12 +5,21 @@ from pathlib import Path
 from typing import Literal
 
 from tlkit.errors import OptionError
-from tlkit.manifest import DEFAULT_RUNS
+from tlkit.manifest import DEFAULT_RUNS, check_place
 from tlkit.models import registry
 from tlkit.models.registry import Architecture, Head
 from tlkit.transfer.freeze import Freeze, frozen_stages, parse_freeze
 
 DIGITS = "digits"
+# Whole numbers and what they may be.
+RANGES = {
+    "epochs": (1, 1_000_000),
+    "batch_size": (1, 65_536),
+    "patience": (0, 1_000_000),
+    "seed": (0, 2**32 - 1),  # NumPy's
+    "classes": (2, 1_000_000),
+    "input_size": (1, 2048),  # larger ones need more memory than machines have
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,23 +91,29 @@ def plan(options: FinetuneOptions) -> Plan:
     """
     architecture = registry.find(options.base)
     own_data = str(options.data) != DIGITS
-    head = options.head or architecture.head
-    size = options.input_size or (architecture.input_size if own_data else architecture.smallest(head))
+    head = architecture.head if options.head is None else options.head
+    _check_ranges(options)
+    check_place(options.runs, options.name)
+    size = options.input_size
+    if size is None:
+        size = architecture.input_size if own_data else architecture.smallest(head)
     registry.check_input_size(architecture, head, size)
-    weights = str(options.weights) if options.weights else ("imagenet" if architecture.published else "none")
+    weights = str(options.weights) if options.weights is not None else _default_weights(architecture)
     if weights == "imagenet" and architecture.published is None:
         raise OptionError(
             f"There are no ImageNet weights for {architecture.name}. Use --weights none, or a file that you have."
         )
-    freeze = parse_freeze(options.freeze or ("none" if weights == "none" else "all-but-head"), architecture.stages)
+    strategy = options.freeze
+    if strategy is None:
+        strategy = "none" if weights == "none" else "all-but-head"
+    freeze = parse_freeze(strategy, architecture.stages)
     frozen = frozen_stages(freeze, architecture.stages)
     if frozen and weights == "none" and options.weights is None and own_data:
         raise OptionError(
             f"{architecture.name} has no pretrained weights, so --freeze {freeze.text} would freeze random ones. "
             "Train all of it with --freeze none, or say --weights none if random features are what you want."
         )
-    _check_ranges(options)
-    scratch = weights == "none" and not frozen
+    tuned = weights != "none" and frozen != architecture.stages  # pretrained stages are trained
     return Plan(
         architecture=architecture,
         own_data=own_data,
@@ -107,19 +122,25 @@ def plan(options: FinetuneOptions) -> Plan:
         frozen=frozen,
         head=head,
         input_size=size,
-        epochs=options.epochs or (15 if weights != "none" and frozen != architecture.stages else 30),
-        learning_rate=options.learning_rate or (3e-3 if scratch or frozen == architecture.stages else 3e-4),
+        epochs=options.epochs if options.epochs is not None else (15 if tuned else 30),
+        learning_rate=options.learning_rate if options.learning_rate is not None else (3e-4 if tuned else 3e-3),
     )
+
+
+def _default_weights(architecture: Architecture) -> str:
+    return "imagenet" if architecture.published else "none"
 
 
 def _check_ranges(options: FinetuneOptions) -> None:
     """Checks numbers; the command line does the same, Python callers have only this."""
-    for name, least in (("epochs", 1), ("batch_size", 1), ("patience", 0), ("seed", 0), ("classes", 2)):
+    for name, (least, most) in RANGES.items():
         value = getattr(options, name)
-        if value is not None and value < least:
-            raise OptionError(f"--{name.replace('_', '-')} must be at least {least}, not {value}.")
-    if options.learning_rate is not None and not 0 < options.learning_rate < 10:
-        raise OptionError(f"--learning-rate must be between 0 and 10, not {options.learning_rate}.")
+        if value is not None and (not isinstance(value, int) or not least <= value <= most):
+            raise OptionError(
+                f"--{name.replace('_', '-')} must be a whole number from {least} to {most}, not {value!r}."
+            )
+    if options.learning_rate is not None and not 0 < options.learning_rate <= 10:
+        raise OptionError(f"--learning-rate must be above 0 and at most 10, not {options.learning_rate}.")
     if options.dropout is not None and not 0 <= options.dropout < 1:
         raise OptionError(f"--dropout must be at least 0 and below 1, not {options.dropout}.")
     if options.class_weight not in ("auto", "none"):

@@ -11,7 +11,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from tlkit.data.pipeline import Pixels, in_order
+from tlkit.data.pipeline import KEEP_BYTES, Pixels, in_order
 from tlkit.data.split import PhotoSet
 from tlkit.preprocess import PreprocessSpec
 from tlkit.transfer.features import Features, Parts, inference
@@ -40,18 +40,19 @@ class Source:
 
 def cached_source(parts: Parts, features: Features, photos: PhotoSet, weights: np.ndarray) -> Source:
     """Takes batches from cached features. `weights` holds the weight of each class in the loss."""
-    train = features.array[features.rows(photos.train)]
-    held_out = features.array[features.rows(photos.held_out)]
+    # Small arrays move into memory; large ones stay on disk and are read batch by batch.
+    array = np.array(features.array) if features.array.nbytes <= KEEP_BYTES else features.array
+    train, held_out = features.rows(photos.train), features.rows(photos.held_out)
     labels = np.array([photo.label for photo in photos.train])
     infer = inference(parts.tail)
 
     def batches(order: Iterable[np.ndarray]) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
         for indices in order:
             chosen = labels[indices]
-            yield train[indices], chosen, weights[chosen]
+            yield array[train[indices]], chosen, weights[chosen]
 
-    def logits(array: np.ndarray) -> np.ndarray:
-        return np.concatenate([infer(array[i : i + 1024]) for i in range(0, len(array), 1024)])
+    def logits(rows: np.ndarray) -> np.ndarray:
+        return np.concatenate([infer(array[rows[i : i + 512]]) for i in range(0, len(rows), 512)])
 
     return Source(
         model=parts.tail,

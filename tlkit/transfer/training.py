@@ -6,7 +6,7 @@ see the same batches.
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -14,8 +14,10 @@ import keras
 import numpy as np
 
 from tlkit import metrics
+from tlkit.data.pipeline import in_order
 from tlkit.errors import OptionError
 from tlkit.progress import Bar
+from tlkit.transfer.freeze import stage_of
 
 WARMUP = 0.1  # of all steps
 
@@ -50,7 +52,7 @@ class History:
 def epoch_order(count: int, batch_size: int, *, seed: int, epoch: int) -> list[np.ndarray]:
     """Returns the batches of an epoch as arrays of indices: a shuffle given by seed and epoch alone."""
     order = np.random.default_rng([seed, epoch]).permutation(count)
-    return [order[start : start + batch_size] for start in range(0, count, batch_size)]
+    return [order[batch] for batch in in_order(count, batch_size)]
 
 
 def whole_order(count: int, schedule: Schedule, *, seed: int) -> Iterator[np.ndarray]:
@@ -64,17 +66,29 @@ def steps_per_epoch(count: int, schedule: Schedule) -> int:
     return math.ceil(count / schedule.batch_size)
 
 
-def compile_for_training(model: keras.Model, schedule: Schedule, *, steps: int) -> None:
-    """Compiles and builds the optimizer, so that the train step is traced once.
+def compile_for_training(
+    model: keras.Model,
+    schedule: Schedule,
+    *,
+    steps: int,
+    frozen: Sequence[str] = (),
+    batch_norm_frozen: bool = False,
+) -> None:
+    """Sets `trainable`, compiles, and builds the optimizer: what `fit` needs, in the order that Keras needs.
 
-    Call it after `apply_freeze`, before every `fit`: Keras reads `trainable` when it compiles. Variables of an
-    optimizer or metric that are made inside the first trace cost a second one.
+    Keras reads `trainable` when it compiles, and variables of an optimizer or metric that are made inside the first
+    trace cost a second one.
 
     Args:
-        model: From anything to logits.
+        model: From anything to logits; its layers are named by stage.
         schedule: Warm-up over a tenth of the steps to its learning rate, then a cosine to 0.
         steps: Steps in the whole training.
+        frozen: Names of stages; their batch norms stay in inference mode and their statistics do not move.
+        batch_norm_frozen: Whether the batch norms of trained stages keep their pretrained statistics too.
     """
+    for layer in model.layers:
+        fixed_norm = batch_norm_frozen and isinstance(layer, keras.layers.BatchNormalization)
+        layer.trainable = stage_of(layer.name) not in frozen and not fixed_norm
     warmup = max(1, round(WARMUP * steps))
     rate = keras.optimizers.schedules.CosineDecay(
         initial_learning_rate=schedule.learning_rate / (warmup + 1),  # from 0, the first step would be lost
