@@ -15,9 +15,13 @@ import tempfile
 from pathlib import Path
 
 
-def tlkit(*args: object) -> dict:
+def tlkit(*args: object) -> dict | None:
+    """Runs a command; None where an artifact falls short of its limit, which is printed."""
     command = [sys.executable, "-m", "tlkit", *map(str, args), "--json"]
     done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode == 3:
+        print(f"  {done.stderr.splitlines()[-1]}")
+        return None
     if done.returncode:
         raise SystemExit(f"{' '.join(command)}\n{done.stderr}")
     return json.loads(done.stdout)
@@ -43,12 +47,13 @@ def main() -> None:
                 int8 = tlkit("export", "--to", "tflite", "--precision", "int8", "--runs", runs)
             accuracy = {split: part["accuracy"] for split, part in run["metrics"].items()}
             tests.append(accuracy["test"])
-            print(
-                f"{name:<12} {seed:<5} {accuracy['val']:.4f}  {accuracy['test']:.4f}  "
-                f"{exact['parity']['max_probability_difference']:<12.2g}  {int8['parity']['top1_agreement']:<14.4f}  "
-                f"{int8['parity']['accuracy']:<13.4f}  {int8['bytes'] / exact['bytes']:.4f}",
-                flush=True,
-            )
+            row = f"{name:<12} {seed:<5} {accuracy['val']:.4f}  {accuracy['test']:.4f}  "
+            if exact:
+                row += f"{exact['parity']['max_probability_difference']:<12.2g}  "
+            if exact and int8:
+                row += f"{int8['parity']['top1_agreement']:<14.4f}  {int8['parity']['accuracy']:<13.4f}  "
+                row += f"{int8['bytes'] / exact['bytes']:.4f}"
+            print(row, flush=True)
         print(f"{name:<12} mean          {sum(tests) / len(tests):.4f}", flush=True)
 
 

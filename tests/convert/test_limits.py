@@ -64,8 +64,8 @@ def test_a_failure_gives_n_the_figures_and_what_to_try():
     with pytest.raises(ParityError) as caught:
         check_parity(found, name="model.int8.tflite", worst=" Worst: x.", advice="Try y.")
     assert str(caught.value) == (
-        "model.int8.tflite was not made. On 100 photos that training did not see, top-1 agreement is 80.0%; the limit "
-        "is 97.0%; accuracy falls from 100.0% to 80.0%; at most 2.0% may be lost. Worst: x. Try y."
+        "model.int8.tflite was not made. On 100 photos that training did not see, top-1 agreement is 80.00%; the limit "
+        "is 97.00%; accuracy falls from 100.00% to 80.00%; at most 2.00% may be lost. Worst: x. Try y."
     )
     assert caught.value.exit_code == 3
 

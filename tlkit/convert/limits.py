@@ -83,12 +83,12 @@ def shortfalls(parity: Parity) -> list[str]:
     elif not np.isfinite(parity.max_probability_difference):
         found.append("some probabilities are not numbers")
     if limit.min_agreement is not None and parity.top1_agreement < limit.min_agreement:
-        found.append(f"top-1 agreement is {parity.top1_agreement:.1%}; the limit is {limit.min_agreement:.1%}")
+        found.append(f"top-1 agreement is {parity.top1_agreement:.2%}; the limit is {limit.min_agreement:.2%}")
     allowed = max(limit.max_drop or 0.0, _ALLOWED_PHOTOS / parity.images)
     if limit.max_drop is not None and -parity.accuracy_change > allowed + 1e-12:
         found.append(
-            f"accuracy falls from {parity.keras_accuracy:.1%} to {parity.accuracy:.1%}; "
-            f"at most {allowed:.1%} may be lost"
+            f"accuracy falls from {parity.keras_accuracy:.2%} to {parity.accuracy:.2%}; "
+            f"at most {allowed:.2%} may be lost"
         )
     return found
 
