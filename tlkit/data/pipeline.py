@@ -1,8 +1,8 @@
 """Photos to batches of pixels: tf.data around the reference implementation, parallel and prefetched.
 
 Every pixel comes from `PreprocessSpec.load`, so training sees exactly what the device will see. Pillow decodes and
-resizes with the interpreter's lock released, about as fast as TensorFlow's own antialiased resize (docs/preprocessing.md
-has the figures).
+resizes with the interpreter's lock released, about as fast as TensorFlow's own antialiased resize: see
+docs/preprocessing.md for the figures.
 """
 
 import os
