@@ -33,7 +33,7 @@ def main() -> None:
     parser.add_argument("--input-size", type=int, default=224)
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
-    files = sorted(str(path) for path in options.folder.rglob("*.jpg"))
+    files = sorted(str(path) for path in options.folder.resolve().rglob("*.jpg"))
     size = options.input_size
 
     def decode(path: tf.Tensor) -> tf.Tensor:
