@@ -69,7 +69,7 @@ def _load(model: keras.Model, decided: Plan, progress: Progress) -> dict[str, An
     random: dict[str, Any] = {"source": "none", "sha256": None}
     if decided.weights == "none":
         if decided.frozen:
-            progress.warn(f"--freeze {decided.freeze.text} keeps random weights: --weights none was given.")
+            progress.warn(f"--freeze {decided.freeze.text} keeps random weights, as --weights none means.")
         return random
     path = Path(decided.weights).expanduser()
     if decided.weights == "imagenet":
