@@ -11,6 +11,7 @@ from .conftest import ROOT
 LAYERS = {
     "tlkit.errors": 0,
     "tlkit.lazy": 0,
+    "tlkit.lock": 0,
     "tlkit.manifest": 0,
     "tlkit.preprocess": 0,
     "tlkit.progress": 0,
@@ -32,6 +33,7 @@ LIGHT = (
     "tlkit/api.py",
     "tlkit/errors.py",
     "tlkit/lazy.py",
+    "tlkit/lock.py",
     "tlkit/manifest.py",
     "tlkit/preprocess.py",
     "tlkit/progress.py",
@@ -40,6 +42,7 @@ LIGHT = (
     "tlkit/models/registry.py",
     "tlkit/transfer/options.py",
     "tlkit/transfer/finetune.py",
+    "tlkit/transfer/record.py",
     "tlkit/transfer/freeze.py",
     "tlkit/convert/limits.py",
     "tlkit/convert/tflite_runtime.py",
@@ -123,7 +126,7 @@ def test_architectures_import_keras_only():
 
 
 def test_base_modules_need_the_standard_library_only():
-    for name in ("errors", "lazy", "manifest"):
+    for name in ("errors", "lazy", "lock", "manifest"):
         used = {n.partition(".")[0] for n in imports(ROOT / "tlkit" / f"{name}.py", top_level=True)}
         assert used <= {*sys.stdlib_module_names, "tlkit"}
 

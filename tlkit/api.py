@@ -1,4 +1,4 @@
-"""What `import tlkit` offers: `finetune`, `build`, `load_run` and `Run`."""
+"""What `import tlkit` offers: `finetune`, `resume`, `build`, `load_run` and `Run`."""
 
 from collections.abc import Sequence
 from dataclasses import fields
@@ -95,6 +95,29 @@ def finetune(
     if "runs" in options:
         options["runs"] = Path(options["runs"])
     return Run(finetune(FinetuneOptions(base=base, data=data, **options), progress))
+
+
+def resume(
+    name: str | None = None,
+    runs: str | Path = DEFAULT_RUNS,
+    *,
+    data: str | Path | None = None,
+    progress: Progress | None = None,
+) -> Run:
+    """Goes on with a training that was killed or interrupted.
+
+    Args:
+        name: Of the run inside `runs`; None takes the newest that is not done.
+        runs: The folder that holds it.
+        data: Where the photos are now, if they have moved.
+        progress: Shows what happens.
+
+    Raises:
+        TlkitError: there is nothing to go on with, or the photos or weights have changed.
+    """
+    from tlkit.transfer.finetune import resume
+
+    return Run(resume(name, Path(runs), {}, progress, data=None if data is None else str(data)))
 
 
 def load_run(run: str | Path | None = None, runs: str | Path = DEFAULT_RUNS) -> Run:

@@ -40,6 +40,10 @@ class OptionError(TlkitError):
     exit_code = 2
 
 
+class DivergedError(OptionError):
+    """The training loss is not a number any more: going on would not help."""
+
+
 class MissingDependencyError(TlkitError):
     """An optional dependency is not installed."""
 

@@ -4,8 +4,9 @@ import hashlib
 import json
 import os
 import secrets
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,9 @@ from tlkit.errors import RunError, did_you_mean
 SCHEMA = 1
 DEFAULT_RUNS = Path("runs")
 NAME = "run.json"
+CHECKPOINTS = "checkpoints"
+# Beside the runs, or anything else that is locked: locks, and files that are being written.
+HIDDEN = ".tlkit"
 
 # What a manifest must hold, and of which type. `None` where a part is empty until the run is complete.
 FIELDS: dict[str, tuple[type, ...]] = {
@@ -70,16 +74,39 @@ _FORBIDDEN = set('/\\:*?"<>|')
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yields a temporary path beside `path`; renames it to `path` when the block ends well, else removes it.
+    """Yields a temporary path; renames it to `path` when the block ends well, else removes it.
 
-    A killed process so leaves a whole file or none.
+    A killed process so leaves a whole file or none. What it was writing lies beside the run folder, not in it, and is
+    swept away later.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(3)}{path.suffix}")
+    temporary = _staging(path) / f".{path.stem}.{os.getpid()}.{secrets.token_hex(3)}{path.suffix}"
     try:
         yield temporary
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())  # or a power failure could leave an empty file under the new name
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _staging(path: Path) -> Path:
+    """Returns where a file is written before it gets its name: on the same file system, outside of the run."""
+    run = next((folder for folder in path.parents if (folder / NAME) == path or (folder / NAME).is_file()), None)
+    if run is None or run.is_symlink() or not os.access(run.parent, os.W_OK):
+        return path.parent
+    if run.stat().st_dev != run.parent.stat().st_dev:
+        return path.parent
+    place = run.parent / HIDDEN
+    place.mkdir(exist_ok=True)
+    return place
+
+
+def sweep(runs: Path) -> None:
+    """Removes what killed processes were writing for the runs in a folder, once it is a day old."""
+    for left in (runs / HIDDEN).glob(".*"):
+        with suppress(OSError):
+            if time.time() - left.stat().st_mtime > 24 * 3600:
+                left.unlink()
 
 
 def write_text(path: Path, text: str) -> None:
@@ -223,12 +250,19 @@ def find_run(run: str | Path | None, runs: Path = DEFAULT_RUNS) -> Path:
     folders = [path for path in candidates if path.is_dir()]
     folder = next((path for path in folders if (path / NAME).exists()), folders[0] if folders else None)
     if folder is None:
-        known = [path.name for path in runs.iterdir()] if runs.is_dir() else []
+        known = [path.name for path in run_folders(runs)]
         raise RunError(f"There is no run {str(run)!r}, here or in {runs}/.{did_you_mean(str(run), known)}")
     status = read_manifest(folder)["status"]
     if status != "complete":
         raise RunError(f"The run {folder} is not complete (its status: {status}). Train again, or name another run.")
     return folder
+
+
+def run_folders(runs: Path) -> list[Path]:
+    """Lists the folders inside `runs`, sorted by name; hidden ones hold locks and unfinished files."""
+    if not runs.is_dir():
+        return []
+    return sorted(path for path in runs.iterdir() if path.is_dir() and not path.name.startswith("."))
 
 
 def newest_run(runs: Path = DEFAULT_RUNS) -> Path:
@@ -238,9 +272,7 @@ def newest_run(runs: Path = DEFAULT_RUNS) -> Path:
         RunError: there is none.
     """
     complete, others = [], 0
-    for folder in sorted(runs.iterdir()) if runs.is_dir() else []:
-        if not folder.is_dir():
-            continue
+    for folder in run_folders(runs):
         try:
             manifest = read_manifest(folder)
         except RunError:

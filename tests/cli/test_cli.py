@@ -195,25 +195,6 @@ def test_short_of_the_limit_is_exit_code_3(run):
     assert done.stderr.splitlines()[-1].startswith("Error: model.int8.tflite was not made. On 538 photos")
 
 
-def test_ctrl_c_ends_with_130_and_leaves_no_run(tmp_path):
-    import signal
-    import time
-
-    command = [*TLKIT, "finetune", "--base", "lenet5", "--epochs", "500", "--patience", "0"]
-    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
-    runs = tmp_path / "runs"
-    deadline = time.monotonic() + 120
-    while not (runs.is_dir() and any(runs.iterdir())) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    time.sleep(2)
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
-    assert process.returncode == 130, err
-    assert err.splitlines()[-1] == "Interrupted."
-    assert "Traceback" not in err
-    assert list(runs.iterdir()) == []
-
-
 def test_on_a_terminal_a_live_bar_is_drawn(tmp_path, make_folder):
     root = make_folder(each=8)
     ours, theirs = pty.openpty()

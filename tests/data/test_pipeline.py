@@ -6,7 +6,7 @@ from PIL import Image
 
 from tlkit.data import pipeline
 from tlkit.data.discover import Photo, discover
-from tlkit.data.pipeline import Pixels, in_order
+from tlkit.data.pipeline import Batch, Pixels, in_order
 from tlkit.errors import DataError
 from tlkit.preprocess import PreprocessSpec
 
@@ -42,7 +42,7 @@ def awkward(tmp_path):
 
 def collect(pixels, batches):
     with pixels.errors():
-        return [(indices.numpy(), values.numpy()) for indices, values in pixels.dataset(batches)]
+        return [(indices.numpy(), values.numpy()) for indices, values in pixels.dataset(map(Batch, batches))]
 
 
 def test_the_pipeline_is_within_one_grey_level_of_the_reference(awkward):

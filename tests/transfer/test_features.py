@@ -1,9 +1,15 @@
 """What is frozen is computed once, and changes nothing."""
 
+import errno
+import threading
+import time
+from contextlib import contextmanager
+
 import keras
 import numpy as np
 import pytest
 
+from tlkit.data.augment import Augmentation
 from tlkit.data.cache import cache_folder
 from tlkit.data.discover import discover
 from tlkit.data.split import split
@@ -11,10 +17,10 @@ from tlkit.models import registry
 from tlkit.preprocess import PreprocessSpec
 from tlkit.progress import Progress
 from tlkit.transfer import features as cache
-from tlkit.transfer.features import cut, estimate_bytes, features_of, inference
-from tlkit.transfer.job import fit
+from tlkit.transfer.features import Wanted, cut, estimate_bytes, features_of, inference
+from tlkit.transfer.loop import Training
 from tlkit.transfer.source import cached_source, pixel_source
-from tlkit.transfer.training import Schedule
+from tlkit.transfer.training import Schedule, Step
 
 from ..conftest import settled
 
@@ -29,6 +35,7 @@ def photos(make_folder):
 @pytest.fixture
 def own_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("TLKIT_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
 
 
 def model_of(name="mobilenet_v2", seed=0, **options):
@@ -36,9 +43,10 @@ def model_of(name="mobilenet_v2", seed=0, **options):
     return settled(registry.build(name, classes=3, input_size=32, head="gap", **options))
 
 
-def compute(model, photos, frozen, spec=SPEC):
-    parts = cut(model, frozen)
-    return features_of(parts, photos.root, photos.train + photos.held_out, spec, progress=Progress())
+def compute(model, photos, frozen, spec=SPEC, augmentation=None):
+    plain = photos.held_out if augmentation else photos.train + photos.held_out
+    wanted = Wanted(root=photos.root, plain=plain, viewed=photos.train, augmentation=augmentation, spec=spec)
+    return features_of(cut(model, frozen), wanted, progress=Progress())
 
 
 @pytest.mark.parametrize("name", ["vgg16", "mobilenet_v2"])
@@ -92,11 +100,85 @@ def test_a_damaged_cache_is_made_anew(photos, own_cache):
     assert np.array_equal(again.array, whole)
 
 
-def test_a_failed_pass_leaves_nothing_in_the_cache(photos, own_cache, monkeypatch):
-    monkeypatch.setattr(cache, "_compute", lambda *a: (_ for _ in ()).throw(KeyboardInterrupt()))
-    with pytest.raises(KeyboardInterrupt):
-        compute(model_of(), photos, registry.find("mobilenet_v2").stages)
-    assert list((cache_folder() / "features").iterdir()) == []
+class Stopping(Progress):
+    """Raises an error in the middle of a bar."""
+
+    def __init__(self, error, after):
+        self.error, self.after, self.totals = error, after, []
+
+    @contextmanager
+    def bar(self, title, total, unit="images"):
+        self.totals.append(total)
+        with super().bar(title, total, unit) as bar:
+            advance, stop = bar.advance, self
+
+            def advanced(count=1, *, note=None):
+                advance(count, note=note)
+                if bar.done >= stop.after:
+                    raise stop.error
+
+            bar.advance = advanced
+            yield bar
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError(errno.ENOSPC, "No space left on device")])
+def test_an_interrupted_pass_goes_on_where_it_was(photos, own_cache, monkeypatch, error):
+    monkeypatch.setattr(cache, "BATCH", 4)
+    stages = registry.find("mobilenet_v2").stages
+    model, parts = model_of(), cut(model_of(), stages)
+    wanted = Wanted(root=photos.root, plain=photos.train + photos.held_out, spec=SPEC)
+    with pytest.raises(type(error)):
+        features_of(parts, wanted, progress=Stopping(error, after=12))
+    (partial,) = (path for path in (cache_folder() / "features").iterdir() if not path.name.startswith("."))
+    assert partial.name.endswith(".partial")
+    with (partial / "features.npy").open("ab") as file:
+        file.write(b"half a row")
+    going = Stopping(None, after=10**9)
+    found = features_of(parts, wanted, progress=going)
+    assert going.totals == [42 - 12]
+    assert not partial.exists()
+    (own_cache / "features").rename(own_cache / "before")
+    assert np.array_equal(found.array, compute(model, photos, stages).array)
+
+
+@pytest.mark.parametrize("content", [b"", b"\x93NUMPY", b"x" * 10**7])
+def test_a_partial_file_that_is_none_is_begun_anew_or_cut(photos, own_cache, content):
+    stages = registry.find("mobilenet_v2").stages
+    whole = np.array(compute(model_of(), photos, stages).array)
+    (folder,) = (path for path in (own_cache / "features").iterdir() if not path.name.startswith("."))
+    partial = folder.rename(folder.with_name(f"{folder.name}.partial"))
+    head = (partial / "features.npy").read_bytes()[:128]
+    (partial / "features.npy").write_bytes(content if len(content) < 128 else head)
+    assert np.array_equal(compute(model_of(), photos, stages).array, whole)
+
+
+def test_two_processes_share_one_pass(photos, own_cache):
+    """The second waits for the first, and takes what it computed."""
+    stages = registry.find("mobilenet_v2").stages
+    first, told, results = threading.Event(), [], []
+
+    class Slow(Progress):
+        @contextmanager
+        def bar(self, title, total, unit="images"):
+            first.set()
+            time.sleep(1.0)
+            with super().bar(title, total, unit) as bar:
+                yield bar
+
+    class Told(Progress):
+        def say(self, text):
+            told.append(text)
+
+    parts = cut(model_of(), stages)
+    wanted = Wanted(root=photos.root, plain=photos.train + photos.held_out, spec=SPEC)
+    thread = threading.Thread(target=lambda: results.append(features_of(parts, wanted, progress=Slow())))
+    thread.start()
+    assert first.wait(60)
+    second = features_of(parts, wanted, progress=Told())
+    thread.join()
+    assert second.reused
+    assert not results[0].reused
+    assert "another process computes the same; waiting for it" in told[0]
 
 
 def test_a_cache_above_the_limit_is_refused_with_figures(own_cache, monkeypatch):
@@ -120,29 +202,50 @@ def test_features_do_not_depend_on_the_batch(photos, own_cache):
 
 
 @pytest.mark.parametrize(
-    ("name", "frozen", "dropout"),
-    [("mobilenet_v2", 6, 0.2), ("mobilenet_v2", 6, 0.0), ("mobilenet_v2", 5, 0.2), ("vgg16", 5, 0.3)],
+    ("name", "frozen", "dropout", "augment"),
+    [
+        ("mobilenet_v2", 6, 0.2, None),
+        ("mobilenet_v2", 6, 0.0, None),
+        ("mobilenet_v2", 5, 0.2, None),
+        ("vgg16", 5, 0.3, None),
+        ("mobilenet_v2", 6, 0.2, "strong"),
+        ("vgg16", 5, 0.0, "light"),
+    ],
 )
-def test_cached_training_gives_the_head_of_uncached_training(photos, own_cache, name, frozen, dropout):
-    """Same seeds, no augmentation: to 1e-5, as contract."""
+def test_cached_training_gives_the_head_of_uncached_training(photos, own_cache, name, frozen, dropout, augment):
+    """Same seeds, and the same views with augmentation: to 1e-5, as contract."""
     stages = registry.find(name).stages[:frozen]
     schedule = Schedule(epochs=4, batch_size=8, learning_rate=3e-3, patience=0)
     heads, logits = [], []
     for cached in (True, False):
         model = model_of(name, seed=3, dropout=dropout)
+        augmentation = Augmentation(augment, views=3, seed=3) if augment else None
         if cached:
-            found = compute(model, photos, stages)
-            source = cached_source(cut(model, stages), found, photos, np.ones(3))
+            found = compute(model, photos, stages, augmentation=augmentation)
+            assert len(found.array) == (3 * len(photos.train) + len(photos.held_out) if augment else 42)
+            source = cached_source(cut(model, stages), found, photos, np.ones(3), augmentation)
         else:
-            source = pixel_source(model, photos, SPEC, np.ones(3))
+            source = pixel_source(model, photos, SPEC, np.ones(3), augmentation)
         start = model.get_layer("head_logits").get_weights()[0]
-        history = fit(source, photos, schedule, frozen=stages, batch_norm_frozen=True, seed=3, progress=Progress())
+        training = Training(source, photos, schedule, frozen=stages, batch_norm_frozen=True, seed=3)
+        assert training.run(Progress())
         heads.append(model.get_layer("head_logits").get_weights())
         logits.append(source.held_out_logits())
-        assert len(history.rows) == 4
+        assert len(training.state.rows) == 4
         assert np.abs(heads[-1][0] - start).max() > 1e-3
     assert all(np.abs(a - b).max() < 1e-5 for a, b in zip(*heads, strict=True))
     assert np.abs(logits[0] - logits[1]).max() < 1e-4
+
+
+def test_views_of_another_seed_or_number_are_computed_anew(photos, own_cache):
+    stages = registry.find("mobilenet_v2").stages
+    one = compute(model_of(), photos, stages, augmentation=Augmentation("light", views=2, seed=0))
+    assert not compute(model_of(), photos, stages, augmentation=Augmentation("light", views=2, seed=1)).reused
+    assert not compute(model_of(), photos, stages, augmentation=Augmentation("light", views=3, seed=0)).reused
+    assert not compute(model_of(), photos, stages, augmentation=Augmentation("strong", views=2, seed=0)).reused
+    assert compute(model_of(), photos, stages, augmentation=Augmentation("light", views=2, seed=0)).reused
+    views = [one.array[one.rows(photos.train, view)] for view in (0, 1)]
+    assert np.abs(views[0] - views[1]).max() > 1e-3
 
 
 def test_features_no_room_for_memory_stay_on_disk_and_give_the_same_batches(photos, own_cache, monkeypatch):
@@ -150,7 +253,11 @@ def test_features_no_room_for_memory_stay_on_disk_and_give_the_same_batches(phot
 
     stages = registry.find("mobilenet_v2").stages
     model = model_of()
-    parts, found, order = cut(model, stages), compute(model, photos, stages), [np.array([5, 0, 3]), np.array([1])]
+    parts, found, order = (
+        cut(model, stages),
+        compute(model, photos, stages),
+        [Step(np.array([5, 0, 3]), 0), Step(np.array([1]), 0)],
+    )
     kept = cached_source(parts, found, photos, np.ones(3))
     monkeypatch.setattr(source, "KEEP_BYTES", 0)
     mapped = cached_source(parts, found, photos, np.ones(3))
@@ -163,7 +270,7 @@ def test_class_weights_reach_both_kinds_of_training(photos, own_cache):
     stages = registry.find("mobilenet_v2").stages
     model = model_of()
     weights = np.array([1.0, 2.0, 3.0])
-    order = [np.arange(6)]
+    order = [Step(np.arange(6), 0)]
     (_, labels, cached), *_ = cached_source(
         cut(model, stages), compute(model, photos, stages), photos, weights
     ).batches(order)

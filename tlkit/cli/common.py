@@ -11,6 +11,8 @@ from tlkit.manifest import DEFAULT_RUNS
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+# The exit code after Ctrl-C, as shells have it.
+INTERRUPTED = 130
 HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 

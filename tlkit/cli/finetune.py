@@ -4,12 +4,13 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
-from tlkit.cli.common import HELP, json_option, print_json, print_table, runs_option
+from tlkit.cli.common import HELP, INTERRUPTED, json_option, print_json, print_table, runs_option
 
 
 @click.command("finetune", context_settings=HELP)
-@click.option("--base", required=True, metavar="NAME", help="Architecture; see: tlkit models")
+@click.option("--base", metavar="NAME", help="Architecture; see: tlkit models  [required]")
 @click.option(
     "--data",
     default="digits",
@@ -63,30 +64,56 @@ from tlkit.cli.common import HELP, json_option, print_json, print_table, runs_op
 @runs_option
 @click.option("--strict", is_flag=True, help="A file that can't be used is an error.")
 @click.option("--no-cache", is_flag=True, help="Compute frozen stages anew in every epoch.")
+@click.option(
+    "--augment",
+    type=click.Choice(["none", "light", "strong"]),
+    default="none",
+    show_default=True,
+    help="Train on changed photos: light turns, shifts, zooms and brightens a little; strong more, and mirrors.",
+)
+@click.option(
+    "--views",
+    type=click.IntRange(1, 1000),
+    metavar="K",
+    help="Changed versions of each photo. Default: 4, cached; where nothing is cached, new ones in every epoch.",
+)
+@click.option("--resume", is_flag=True, help="Go on with the newest run that was killed or interrupted, or --name.")
 @json_option
-def command(no_cache: bool, as_json: bool, runs: Path, **values: Any) -> None:  # noqa: ANN401
+@click.pass_context
+def command(ctx: click.Context, no_cache: bool, resume: bool, as_json: bool, **values: Any) -> int:  # noqa: ANN401
     """Train a classifier on a folder of photos; leaves a run.
 
-    What is frozen is computed once and cached, so later epochs and later runs on the same photos take moments.
+    What is frozen is computed once and cached, so later epochs and later runs on the same photos take moments. Ctrl-C
+    stops after the batch and leaves the best model so far.
 
     \b
     Example:
       tlkit finetune --base mobilenet_v2 --data photos/
       tlkit finetune --base vgg16 --classes 10 --freeze all-but-head
       tlkit finetune --base mobilenet_v2 --data photos/ --freeze last:1 --epochs 20
+      tlkit finetune --resume
     """
+    if values["base"] is None and not resume:
+        raise click.UsageError("Missing option '--base'. Architectures are listed by: tlkit models", ctx)
     from tlkit.manifest import read_manifest
     from tlkit.progress import Screen
-    from tlkit.transfer.finetune import finetune
+    from tlkit.transfer.finetune import finetune, resume_or_begin
     from tlkit.transfer.options import FinetuneOptions
 
-    folder = finetune(FinetuneOptions(runs=runs, cache=not no_cache, **values), Screen())
+    values["cache"] = not no_cache
+    if resume:
+        typed = {name for name in values if ctx.get_parameter_source(name) == ParameterSource.COMMANDLINE}
+        given = {name: values[name] for name in typed | ({"cache"} if no_cache else set())}
+        folder = resume_or_begin(values, given, Screen())
+    else:
+        folder = finetune(FinetuneOptions(**values), Screen())
     manifest = read_manifest(folder)
     if as_json:
         del manifest["split"]
         print_json({"run": str(folder), **manifest})
-        return
-    _print_summary(folder, manifest)
+    else:
+        _print_summary(folder, manifest)
+    return INTERRUPTED if manifest["schedule"]["interrupted"] else 0
 
 
 def _print_summary(folder: Path, manifest: dict[str, Any]) -> None:

@@ -2,16 +2,17 @@
 
 import importlib
 import os
+import signal
 import sys
 from collections.abc import Sequence
 
 import click
 
 from tlkit import __version__
+from tlkit.cli.common import INTERRUPTED
 from tlkit.errors import TlkitError, did_you_mean
 
 COMMANDS = ("finetune", "predict", "export", "models")
-INTERRUPTED = 130
 
 
 class Commands(click.Group):
@@ -87,4 +88,7 @@ def run() -> None:
 
     lazy.own_process = True
     quiet_native_libraries()
-    sys.exit(main())
+    code = main()
+    if code == INTERRUPTED:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # pressed once more, it would end Python's own tidying up
+    sys.exit(code)

@@ -14,10 +14,10 @@ from tlkit.convert.calibration import Calibration, calibration_set, choose
 from tlkit.convert.layer_errors import worst_layers
 from tlkit.convert.limits import LIMITS, Parity, check_parity, measure_parity, shortfalls
 from tlkit.convert.options import ExportOptions, check_options
-from tlkit.convert.photos import find_again, photos_of
 from tlkit.convert.tflite_runtime import TfliteModel, runtime
 from tlkit.convert.to_tflite import SCHEMES, check_raw_input, tflite_from_keras
 from tlkit.data.pipeline import Pixels, in_order
+from tlkit.data.recorded import find_again, photos_of
 from tlkit.errors import RunError
 from tlkit.manifest import read_manifest, replacing, sha256_of, write_json, write_manifest
 from tlkit.predict import predict_batch

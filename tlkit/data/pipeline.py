@@ -10,16 +10,29 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from tlkit.data.augment import Augmentation
 from tlkit.data.discover import Photo
 from tlkit.errors import DataError, ImageError
 from tlkit.preprocess import PreprocessSpec
 
 if TYPE_CHECKING:
     import tensorflow as tf
+
+
+class Batch(NamedTuple):
+    """Photos for one step.
+
+    Attributes:
+        indices: `[N]`, into a list of photos.
+        view: Which view of them (see `Augmentation`), or None for the photos as they are.
+    """
+
+    indices: np.ndarray
+    view: int | None = None
 
 
 def in_order(count: int, batch_size: int) -> list[np.ndarray]:
@@ -73,31 +86,46 @@ class Pixels:
         except ImageError as err:
             raise DataError(f"{path} can't be used any more: {err}. Put it back, or start again without it.") from err
 
-    def dataset(self, batches: Iterable[np.ndarray]) -> "tf.data.Dataset":
+    def dataset(self, batches: Iterable[Batch], augmentation: Augmentation | None = None) -> "tf.data.Dataset":
         """Returns a tf.data pipeline that decodes ahead of its use.
 
         Args:
-            batches: For each batch, the indices of its photos; iterated once for each pass over the data set.
+            batches: Iterated once for each pass over the data set.
+            augmentation: Makes the views that the batches name.
 
         Returns:
-            A data set of `(indices [N] int64, pixels [N, S, S, 3] uint8)`. Iterate it inside `errors`.
+            A data set of `(indices [N] int64, pixels [N, S, S, 3] float32 in [0, 255])`. Iterate it inside `errors`.
         """
         import tensorflow as tf
 
-        def load(indices: np.ndarray) -> np.ndarray:
+        size = self.spec.input_size
+
+        def load(indices: np.ndarray, view: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             try:
-                return self.load(indices)
+                pixels = self.load(indices)
             except DataError as err:
                 self._failure = err
                 raise
+            if augmentation is None or view < 0:
+                return pixels, np.zeros((len(indices), 2), np.uint32)
+            return pixels, augmentation.keys([self.photos[i].sha256 for i in indices], int(view))
 
-        def decode(indices: "tf.Tensor") -> tuple["tf.Tensor", "tf.Tensor"]:
-            pixels = tf.numpy_function(load, [indices], tf.uint8)
-            pixels.set_shape((None, self.spec.input_size, self.spec.input_size, 3))
-            return indices, pixels
+        @tf.autograph.experimental.do_not_convert
+        def decode(indices: "tf.Tensor", view: "tf.Tensor") -> tuple["tf.Tensor", ...]:
+            pixels, keys = tf.numpy_function(load, [indices, view], (tf.uint8, tf.uint32))
+            pixels.set_shape((None, size, size, 3))
+            keys.set_shape((None, 2))
+            plain = tf.cast(pixels, tf.float32)
+            if augmentation is None:
+                return indices, plain
+            return indices, tf.cond(view < 0, lambda: plain, lambda: augmentation.apply(plain, keys))
 
-        spec = tf.TensorSpec((None,), tf.int64)
-        source = tf.data.Dataset.from_generator(lambda: iter(batches), output_signature=spec)
+        signature = (tf.TensorSpec((None,), tf.int64), tf.TensorSpec((), tf.int64))
+
+        def numbered() -> Iterator[tuple[np.ndarray, int]]:
+            return ((batch.indices, -1 if batch.view is None else batch.view) for batch in batches)
+
+        source = tf.data.Dataset.from_generator(numbered, output_signature=signature)
         return source.map(decode, num_parallel_calls=2, deterministic=True).prefetch(2)
 
     @contextmanager

@@ -1,31 +1,34 @@
 """What is frozen is computed once: the output of the frozen stages, cached on disk at the freeze boundary.
 
-The key is everything that the output depends on: the photos' contents, the frozen weights, the preprocessing, the input
-size, the boundary and the versions. It does not depend on the split, the head or the learning rate.
+The key is everything that the output depends on: the photos' contents and views, the frozen weights, the preprocessing,
+the input size, the boundary and the versions. It does not depend on the split, the head or the learning rate.
 """
 
+import contextlib
 import hashlib
+import io
 import json
 import os
-import secrets
 import shutil
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import keras
 import numpy as np
 
+from tlkit.data.augment import Augmentation
 from tlkit.data.cache import cache_folder
 from tlkit.data.discover import Photo
-from tlkit.data.pipeline import Pixels, in_order
+from tlkit.data.pipeline import Batch, Pixels
+from tlkit.lock import exclusive
 from tlkit.manifest import write_json
 from tlkit.preprocess import PreprocessSpec
 from tlkit.progress import Progress
 from tlkit.transfer.freeze import stage_of
 
-CACHE_VERSION = 1
+CACHE_VERSION = 2
 BATCH = 32
 # Above this, or above half of the free disk, training goes uncached.
 LIMIT_BYTES = 32 * 2**30
@@ -63,9 +66,9 @@ def cut(model: keras.Model, frozen: Sequence[str]) -> Parts | None:
     )
 
 
-def estimate_bytes(parts: Parts, images: int) -> int:
+def estimate_bytes(parts: Parts, samples: int) -> int:
     """Returns the size of the cache in bytes, before anything is computed."""
-    return images * int(np.prod(parts.backbone.output.shape[1:])) * 4
+    return samples * int(np.prod(parts.backbone.output.shape[1:])) * 4
 
 
 def no_room(size: int) -> str | None:
@@ -89,72 +92,88 @@ class Features:
     """The cached output of the frozen stages.
 
     Attributes:
-        array: `[different photos, ...]` float32, perhaps mapped from disk.
-        row: From a photo's sha256 to its row.
+        array: `[samples, ...]` float32, perhaps mapped from disk.
+        row: From a photo's sha256 and the number of its view (None: the photo as it is) to its row.
         reused: Whether an earlier run had computed them.
     """
 
     array: np.ndarray
-    row: dict[str, int]
+    row: dict[tuple[str, int | None], int]
     reused: bool
 
-    def rows(self, photos: Iterable[Photo]) -> np.ndarray:
-        """Returns the row of each photo."""
-        return np.array([self.row[photo.sha256] for photo in photos], np.int64)
+    def rows(self, photos: Iterable[Photo], view: int | None = None) -> np.ndarray:
+        """Returns the row of each photo, or of one view of each."""
+        return np.array([self.row[photo.sha256, view] for photo in photos], np.int64)
 
 
-def features_of(
-    parts: Parts,
-    root: Path,
-    photos: Sequence[Photo],
-    spec: PreprocessSpec,
-    *,
-    progress: Progress,
-) -> Features:
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """What features are wanted of.
+
+    Attributes:
+        root: What the photos' paths are relative to.
+        plain: Photos as they are.
+        viewed: Photos of which every view is wanted.
+        augmentation: Makes the views.
+        spec: How a photo becomes pixels.
+    """
+
+    root: Path
+    plain: Sequence[Photo]
+    viewed: Sequence[Photo] = ()
+    augmentation: Augmentation | None = None
+    spec: PreprocessSpec
+
+    def samples(self) -> list[tuple[Photo, int | None]]:
+        """Lists photos with views, each once: the plain ones first, then view by view."""
+        plain, viewed = _different(self.plain), _different(self.viewed)
+        views = range(self.augmentation.views or 0) if self.augmentation is not None else range(0)
+        return [(photo, None) for photo in plain] + [(photo, view) for view in views for photo in viewed]
+
+
+def _different(photos: Iterable[Photo]) -> list[Photo]:
+    return sorted({photo.sha256: photo for photo in photos}.values(), key=lambda photo: photo.sha256)
+
+
+def features_of(parts: Parts, wanted: Wanted, *, progress: Progress) -> Features:
     """Returns the features of photos, from the cache or computed in one pass and cached.
+
+    An interrupted pass goes on where it was.
 
     Args:
         parts: The cut model, with its weights.
-        root: What the photos' paths are relative to.
-        photos: Any number, of any split.
-        spec: How a photo becomes pixels.
+        wanted: What to run it on.
         progress: Shows a bar.
     """
-    different = sorted({photo.sha256: photo for photo in photos}.values(), key=lambda photo: photo.sha256)
-    row = {photo.sha256: i for i, photo in enumerate(different)}
-    shape = (len(different), *parts.backbone.output.shape[1:])
-    folder = cache_folder() / "features" / _key(parts, different, spec)
+    samples = wanted.samples()
+    row = {(photo.sha256, view): i for i, (photo, view) in enumerate(samples)}
+    shape = (len(samples), *parts.backbone.output.shape[1:])
+    folder = cache_folder() / "features" / _key(parts, wanted, samples)
     if (found := _read(folder, shape)) is not None:
         return Features(array=found, row=row, reused=True)
-    temporary = folder.with_name(f".{folder.name[:16]}.{os.getpid()}.{secrets.token_hex(3)}")
-    temporary.mkdir(parents=True)
-    try:
-        array = np.lib.format.open_memmap(temporary / "features.npy", mode="w+", dtype=np.float32, shape=shape)
-        _compute(array, parts, Pixels(root, different, spec, keep=False), progress)
-        array.flush()
-        del array
-        write_json(temporary / "about.json", {"boundary": parts.boundary, "images": len(different)})
-        try:
-            os.replace(temporary, folder)
-        except OSError:
-            if not folder.is_dir():  # else another process was faster
-                raise
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+
+    def waiting() -> None:
+        progress.say("Frozen stages: another process computes the same; waiting for it")
+
+    with exclusive(folder, waiting=waiting):
+        if (found := _read(folder, shape)) is not None:  # that process is done
+            return Features(array=found, row=row, reused=True)
+        _compute(folder, parts, wanted, samples, progress)
     written = _read(folder, shape)
     assert written is not None, folder  # it was just made
     return Features(array=written, row=row, reused=False)
 
 
-def _key(parts: Parts, photos: Sequence[Photo], spec: PreprocessSpec) -> str:
+def _key(parts: Parts, wanted: Wanted, samples: Sequence[tuple[Photo, int | None]]) -> str:
     """Hashes everything that the features depend on."""
     digest = hashlib.sha256()
     about = {
         "cache": CACHE_VERSION,
         "keras": [keras.__version__, keras.backend.backend()],
-        "preprocess": spec.to_dict(),
+        "preprocess": wanted.spec.to_dict(),
+        "augment": wanted.augmentation.to_dict() if wanted.augmentation is not None else None,
         "backbone": json.loads(parts.backbone.to_json())["config"]["layers"],
-        "photos": [photo.sha256 for photo in photos],
+        "samples": [[photo.sha256, view] for photo, view in samples],
     }
     digest.update(json.dumps(about, sort_keys=True).encode())
     for weight in parts.backbone.weights:
@@ -174,16 +193,65 @@ def _read(folder: Path, shape: tuple[int, ...]) -> np.ndarray | None:
     if array is None or array.shape != shape:
         shutil.rmtree(folder, ignore_errors=True)
         return None
+    with contextlib.suppress(OSError):
+        os.utime(folder)  # the least recently used features go first when room is made
     return array
 
 
-def _compute(array: np.ndarray, parts: Parts, pixels: Pixels, progress: Progress) -> None:
-    """Fills `array` with the backbone's output, photo by photo in order."""
-    infer = inference(parts.backbone)
-    with progress.bar("Frozen stages, computed once", len(array)) as bar, pixels.errors():
-        for indices, batch in pixels.dataset(in_order(len(array), BATCH)):
-            array[indices.numpy()] = infer(batch)
-            bar.advance(len(indices))
+def _compute(
+    folder: Path,
+    parts: Parts,
+    wanted: Wanted,
+    samples: Sequence[tuple[Photo, int | None]],
+    progress: Progress,
+) -> None:
+    """Makes the folder: rows are appended to a file in a folder beside, which is renamed when it is whole.
+
+    Rows are written as they come, not through a map of the file: on a full disk a map kills the process.
+    """
+    partial = folder.with_name(f"{folder.name}.partial")
+    partial.mkdir(parents=True, exist_ok=True)
+    about = {"base": parts.backbone.name, "boundary": parts.boundary, "images": len(samples)}
+    write_json(partial / "about.json", about)
+    shape = parts.backbone.output.shape[1:]
+    with (partial / "features.npy").open("ab") as file:
+        done = _rows_in(file, (len(samples), *shape))
+        pixels = Pixels(wanted.root, [photo for photo, _ in samples], wanted.spec, keep=False)
+        title = "Frozen stages, computed once" if not done else f"Frozen stages, from {done} of {len(samples)} on"
+        infer = inference(parts.backbone)
+        with progress.bar(title, len(samples) - done) as bar, pixels.errors():
+            for indices, batch in pixels.dataset(_batches(samples, done), wanted.augmentation):
+                file.write(np.ascontiguousarray(infer(batch), np.float32).data)
+                bar.advance(len(indices))
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(partial, folder)
+
+
+def _rows_in(file: BinaryIO, shape: tuple[int, ...]) -> int:
+    """Returns how many whole rows an unfinished file holds, and cuts off the rest; begins an empty one."""
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(header, {"descr": "<f4", "fortran_order": False, "shape": shape})
+    start, size = header.tell(), os.fstat(file.fileno()).st_size
+    if size < start:
+        file.truncate(0)
+        file.write(header.getvalue())
+        return 0
+    row = 4 * int(np.prod(shape[1:]))
+    rows = min((size - start) // row, shape[0])
+    file.truncate(start + rows * row)
+    return rows
+
+
+def _batches(samples: Sequence[tuple[Photo, int | None]], done: int) -> Iterator[Batch]:
+    """Yields what is still to be computed, each batch of one view."""
+    start = done
+    while start < len(samples):
+        view, end = samples[start][1], start
+        while end < len(samples) and end < start + BATCH and samples[end][1] == view:
+            end += 1
+        yield Batch(np.arange(start, end), view)
+        start = end
 
 
 def inference(model: keras.Model) -> Callable[[Any], np.ndarray]:

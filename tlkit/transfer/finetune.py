@@ -1,31 +1,33 @@
 """The main job: a folder of photos and an architecture in, a run folder out."""
 
-import hashlib
-import platform
-import shlex
 import shutil
-import sys
 import time
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tlkit import __version__
 from tlkit.data.digits import digits_folder
 from tlkit.data.discover import discover
 from tlkit.data.split import PhotoSet, split
-from tlkit.errors import OptionError, some
+from tlkit.errors import DivergedError, OptionError, WeightsError, some
 from tlkit.lazy import import_keras
-from tlkit.manifest import create_run, new_manifest, write_manifest
+from tlkit.lock import exclusive
+from tlkit.manifest import CHECKPOINTS, check_place, create_run, read_manifest, sweep, write_manifest
 from tlkit.preprocess import PreprocessSpec
 from tlkit.progress import Progress
 from tlkit.transfer.options import FinetuneOptions, Plan, plan
+from tlkit.transfer.record import can_resume, find_unfinished, new_record, recorded_options, recorded_photos, unfinished
+
+if TYPE_CHECKING:
+    from tlkit.transfer.job import Prepared
 
 
 def finetune(options: FinetuneOptions, progress: Progress | None = None) -> Path:
     """Trains, evaluates, and leaves a run.
+
+    Ctrl-C in training stops it after the batch and leaves a run with the best model so far; a second one, or a killed
+    process, leaves a run that `resume` goes on with.
 
     Args:
         options: What to do.
@@ -35,30 +37,106 @@ def finetune(options: FinetuneOptions, progress: Progress | None = None) -> Path
         The run folder; contract 1 says what is in it.
 
     Raises:
-        TlkitError: bad input of any kind; nothing is left behind then.
+        TlkitError: bad input of any kind; nothing is left behind then, unless training had begun.
     """
     progress = progress or Progress()
-    started = time.perf_counter()
     decided = plan(options)
+    check_place(options.runs, options.name)
     photos = read_photos(options, decided, progress)
-    spec = PreprocessSpec(input_size=decided.input_size)
-
     import_keras()  # only now that the input is known to be good
     from tlkit.transfer import job
 
     prepared = job.prepare(options, decided, photos, progress)
     data_name = Path(options.data).resolve().name if decided.own_data else str(options.data)
     folder = create_run(options.runs, options.name, base=decided.architecture.name, data=data_name)
+    with exclusive(folder):
+        _train(folder, new_record(prepared), prepared, progress)
+    return folder
+
+
+def resume(
+    name: str | None, runs: Path, given: dict[str, Any], progress: Progress | None = None, *, data: str | None = None
+) -> Path:
+    """Goes on with a run whose training was killed or interrupted, where its last checkpoint is.
+
+    Args:
+        name: Of the run; None takes the newest that is not done.
+        runs: The folder that holds it.
+        given: Options that were given again; they must agree with those the run was begun with.
+        progress: Shows what happens; silent when None.
+        data: Where the photos are now, if they have moved.
+
+    Raises:
+        RunError: there is nothing to go on with, or another process is at it.
+        TlkitError: the photos or the weights have changed since.
+    """
+    progress = progress or Progress()
+    folder = find_unfinished(name, runs)
+    with exclusive(folder):
+        sweep(runs)
+        manifest = read_manifest(folder)
+        if not unfinished(manifest):
+            progress.say(f"{folder} is complete: there is nothing to go on with")
+            return folder
+        options = recorded_options(folder, manifest, given)
+        decided = plan(options)
+        photos = recorded_photos(manifest, decided, data)
+        progress.say(f"Going on with {folder}")
+        import_keras()
+        from tlkit.transfer import job
+
+        prepared = job.prepare(options, decided, photos, progress)
+        if prepared.weights["sha256"] != manifest["weights"]["sha256"]:
+            raise WeightsError(
+                f"The weights that {folder} was begun with have changed: {manifest['weights']['source']}. Put that "
+                "file back, or train again."
+            )
+        manifest |= {"status": "running", "data": manifest["data"] | {"root": str(photos.root.absolute())}}
+        _train(folder, manifest | {"split": photos.to_split()}, prepared, progress)
+    return folder
+
+
+def resume_or_begin(values: dict[str, Any], given: dict[str, Any], progress: Progress) -> Path:
+    """Goes on with an unfinished run, or begins one where there is none and a base was given.
+
+    A command with `resume` can so be repeated until it is done, whatever kills it.
+
+    Args:
+        values: All options, by the names of `FinetuneOptions`.
+        given: Those that were given, not left at their defaults.
+        progress: Shows what happens.
+    """
+    name, runs, data = values["name"], values["runs"], given.get("data")
+    must_agree = {key: value for key, value in given.items() if key not in ("name", "runs", "data")}
+    if "base" in given and not can_resume(name, runs):
+        progress.say("There is no unfinished run, so a new one begins")
+        return finetune(FinetuneOptions(**values), progress)
+    return resume(name, runs, must_agree, progress, data=data)
+
+
+def _train(folder: Path, manifest: dict[str, Any], prepared: "Prepared", progress: Progress) -> None:
+    """Trains into a run folder. What can be gone on with stays there, whatever happens; what can't be is removed."""
+    from tlkit.transfer import job
+
+    started = time.perf_counter() - manifest.get("seconds", 0.0)
     try:
-        manifest = _manifest(options, decided, photos, spec, prepared.weights)
         write_manifest(folder, manifest)
-        manifest |= job.train(prepared, folder, spec, progress)
+        manifest |= job.train(prepared, folder, PreprocessSpec(input_size=prepared.decided.input_size), progress)
         manifest |= {"status": "complete", "seconds": round(time.perf_counter() - started, 2)}
         write_manifest(folder, manifest)
-    except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)  # it holds nothing that could be used
+    except KeyboardInterrupt:
+        progress.say(f"{folder} can be gone on with: tlkit finetune --resume --name {folder.name}")
         raise
-    return folder
+    except BaseException as err:
+        if isinstance(err, DivergedError) or not (folder / CHECKPOINTS).exists():
+            shutil.rmtree(folder, ignore_errors=True)  # it holds nothing that could be used
+        else:
+            progress.say(f"What was trained is kept. Go on with: tlkit finetune --resume --name {folder.name}")
+        raise
+    if manifest["schedule"]["interrupted"]:
+        progress.say(f"Stopped early. Go on with: tlkit finetune --resume --name {folder.name}")
+    else:
+        shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
 
 
 def read_photos(options: FinetuneOptions, decided: Plan, progress: Progress) -> PhotoSet:
@@ -92,41 +170,3 @@ def read_photos(options: FinetuneOptions, decided: Plan, progress: Progress) -> 
         f"{len(photos.test)} to test"
     )
     return photos
-
-
-def _is_command() -> bool:
-    """Whether this process is the command line, as `tlkit` or `python -m tlkit`."""
-    program = Path(sys.argv[0])
-    return "tlkit" in (program.stem, program.parent.name)
-
-
-def _manifest(
-    options: FinetuneOptions, decided: Plan, photos: PhotoSet, spec: PreprocessSpec, weights: dict[str, Any]
-) -> dict[str, Any]:
-    everything = photos.train + photos.held_out
-    lines = sorted(f"{photo.path}\t{photos.classes[photo.label]}\t{photo.sha256}\n" for photo in everything)
-    return new_manifest(
-        command=shlex.join(["tlkit", *sys.argv[1:]]) if _is_command() else "tlkit.finetune",
-        seed=options.seed,
-        versions={
-            "tlkit": __version__,
-            "python": platform.python_version(),
-            **{name: version(name) for name in ("tensorflow", "keras", "numpy", "pillow")},
-        },
-        base=decided.architecture.name,
-        head=decided.head,
-        stages=list(decided.architecture.stages),
-        weights=weights,
-        freeze={"strategy": decided.freeze.text, "frozen_stages": list(decided.frozen)},
-        schedule={},
-        classes=list(photos.classes),
-        preprocess=spec.to_dict(),
-        data={
-            "kind": photos.kind if decided.own_data else str(options.data),
-            "root": str(photos.root.absolute()),
-            "fingerprint": hashlib.sha256("".join(lines).encode()).hexdigest(),
-            "images": len(everything),
-            "left_out": [vars(problem) for problem in photos.problems],
-        },
-        split=photos.to_split(),
-    )

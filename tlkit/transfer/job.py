@@ -1,6 +1,5 @@
 """The part of fine-tuning that needs Keras: build, load, freeze, cache, train, evaluate, save."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ import keras
 import numpy as np
 
 from tlkit import metrics
+from tlkit.data.augment import Augmentation
 from tlkit.data.pipeline import Pixels
 from tlkit.data.split import PhotoSet
 from tlkit.errors import TlkitError
@@ -16,10 +16,12 @@ from tlkit.models import registry
 from tlkit.models.weights import DownloadError, fetch_imagenet, load_weights
 from tlkit.preprocess import PreprocessSpec
 from tlkit.progress import Progress
-from tlkit.transfer import results, training
-from tlkit.transfer.features import Features, Parts, cut, estimate_bytes, features_of, no_room
+from tlkit.transfer import results
+from tlkit.transfer.features import Features, Parts, Wanted, cut, estimate_bytes, features_of, no_room
+from tlkit.transfer.loop import Training
 from tlkit.transfer.options import FinetuneOptions, Plan
 from tlkit.transfer.source import Source, cached_source, pixel_source
+from tlkit.transfer.training import Schedule, softmax
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +33,7 @@ class Prepared:
     photos: PhotoSet
     model: keras.Model
     weights: dict[str, Any]
+    augmentation: Augmentation | None
 
 
 def prepare(options: FinetuneOptions, decided: Plan, photos: PhotoSet, progress: Progress) -> Prepared:
@@ -52,7 +55,12 @@ def prepare(options: FinetuneOptions, decided: Plan, photos: PhotoSet, progress:
     weights = _load(model, decided, progress)
     if decided.frozen or weights["source"] != "none":
         _start_at_zero(model)
-    return Prepared(options=options, decided=decided, photos=photos, model=model, weights=weights)
+    augmentation = None
+    if options.augment != "none":
+        augmentation = Augmentation(options.augment, views=decided.views, seed=options.seed)
+    return Prepared(
+        options=options, decided=decided, photos=photos, model=model, weights=weights, augmentation=augmentation
+    )
 
 
 def _start_at_zero(model: keras.Model) -> None:
@@ -92,35 +100,46 @@ def _load(model: keras.Model, decided: Plan, progress: Progress) -> dict[str, An
 
 
 def train(prepared: Prepared, folder: Path, spec: PreprocessSpec, progress: Progress) -> dict[str, Any]:
-    """Trains, evaluates and saves; returns what the manifest learns from it."""
+    """Trains, or goes on where the run's checkpoint is, evaluates and saves; returns what the manifest learns from it.
+
+    Stopped by Ctrl-C in training, it leaves the best model so far; `schedule.interrupted` tells.
+    """
     options, decided, photos, model = prepared.options, prepared.decided, prepared.photos, prepared.model
     pretrained = prepared.weights["source"] != "none"
-    schedule = training.Schedule(
+    schedule = Schedule(
         epochs=decided.epochs,
         batch_size=options.batch_size,
         learning_rate=decided.learning_rate,
         patience=options.patience,
     )
     source, features = _source(prepared, spec, progress)
-    history = fit(
+    training = Training(
         source,
         photos,
         schedule,
         frozen=decided.frozen,
         batch_norm_frozen=pretrained,
         seed=options.seed,
-        progress=progress,
+        folder=folder,
     )
+    finished = training.run(progress)
     with source.errors():
-        probabilities = training.softmax(source.held_out_logits())
+        probabilities = softmax(source.held_out_logits())
     if features is not None:
         _check_features(model, photos, spec, probabilities)
     results.save_labels(folder, photos.classes)
-    results.save_history(folder, history)
+    results.save_history(folder, training.state.rows)
     results.save_model(model, folder)
     results.save_predictions(folder, photos, probabilities)
+    state = training.state
     return {
-        "schedule": training.schedule_to_dict(schedule, history),
+        "schedule": {
+            **schedule.to_dict(),
+            "epochs_run": len(state.rows),
+            "best_epoch": state.best_epoch,
+            "interrupted": not finished,
+        },
+        "augment": prepared.augmentation.to_dict() if prepared.augmentation is not None else None,
         "freeze": {
             "strategy": decided.freeze.text,
             "frozen_stages": list(decided.frozen),
@@ -133,71 +152,38 @@ def train(prepared: Prepared, folder: Path, spec: PreprocessSpec, progress: Prog
 
 def _source(prepared: Prepared, spec: PreprocessSpec, progress: Progress) -> tuple[Source, Features | None]:
     """Chooses between cached features and pixels."""
-    photos, count = prepared.photos, len(prepared.photos.classes)
+    photos, count, augmentation = prepared.photos, len(prepared.photos.classes), prepared.augmentation
     weights = np.ones(count)
     if prepared.options.class_weight == "auto":
         weights = metrics.balanced_class_weights(np.array([photo.label for photo in photos.train]), count)
     parts: Parts | None = cut(prepared.model, prepared.decided.frozen) if prepared.options.cache else None
     if parts is not None:
-        everything = photos.train + photos.held_out
-        if reason := no_room(estimate_bytes(parts, len(everything))):
+        wanted = Wanted(
+            root=photos.root,
+            plain=photos.held_out if augmentation is not None else photos.train + photos.held_out,
+            viewed=photos.train,
+            augmentation=augmentation,
+            spec=spec,
+        )
+        samples = len(wanted.samples())
+        if reason := no_room(estimate_bytes(parts, samples)):
             progress.warn(f"Training goes uncached and so slower: {reason}.")
         else:
-            features = features_of(parts, photos.root, everything, spec, progress=progress)
+            features = features_of(parts, wanted, progress=progress)
             if features.reused:
-                progress.say(f"Frozen stages: the output of {len(features.array)} photos is reused from the cache")
-            return cached_source(parts, features, photos, weights), features
-    return pixel_source(prepared.model, photos, spec, weights), None
+                progress.say(f"Frozen stages: the output of {samples} {_photos(augmentation)} is reused from the cache")
+            return cached_source(parts, features, photos, weights, augmentation), features
+    return pixel_source(prepared.model, photos, spec, weights, augmentation), None
 
 
-def fit(
-    source: Source,
-    photos: PhotoSet,
-    schedule: training.Schedule,
-    *,
-    frozen: Sequence[str],
-    batch_norm_frozen: bool,
-    seed: int,
-    progress: Progress,
-) -> training.History:
-    """Trains `source.model` and leaves the weights of the best epoch in it.
-
-    Args:
-        source: Of batches.
-        photos: For their number and the labels of val.
-        schedule: How long and how fast.
-        frozen, batch_norm_frozen: As for `compile_for_training`.
-        seed: Of the order.
-        progress: Shows a bar.
-    """
-    count = len(photos.train)
-    steps = training.steps_per_epoch(count, schedule)
-    training.compile_for_training(
-        source.model,
-        schedule,
-        steps=steps * schedule.epochs,
-        frozen=frozen,
-        batch_norm_frozen=batch_norm_frozen,
-    )
-    labels = np.array([photo.label for photo in photos.val])
-    with progress.bar("Training", count * schedule.epochs) as bar, source.errors():
-        keep = training.KeepBest(source.val_logits, labels, schedule, bar, count)
-        source.model.fit(
-            source.batches(training.whole_order(count, schedule, seed=seed)),
-            steps_per_epoch=steps,
-            epochs=schedule.epochs,
-            callbacks=[keep],
-            shuffle=False,  # the order is given
-            verbose=0,
-        )
-    keep.restore()
-    return keep.history
+def _photos(augmentation: Augmentation | None) -> str:
+    return "photos" if augmentation is None else "photos and views"
 
 
 def _check_features(model: keras.Model, photos: PhotoSet, spec: PreprocessSpec, probabilities: np.ndarray) -> None:
     """Runs the whole model on two photos: what was computed through the cache must come out."""
     pixels = Pixels(photos.root, photos.held_out, spec).load(range(min(2, len(photos.held_out))))
-    whole = training.softmax(inference_once(model, pixels))
+    whole = softmax(inference_once(model, pixels))
     if (difference := np.abs(whole - probabilities[: len(whole)]).max()) > 1e-4:
         raise TlkitError(
             f"The cached features do not belong to this model: probabilities differ by {difference:.2g}. "

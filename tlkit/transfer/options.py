@@ -2,15 +2,17 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from tlkit.errors import OptionError
-from tlkit.manifest import DEFAULT_RUNS, check_place
+from tlkit.data.augment import LEVELS
+from tlkit.errors import OptionError, RunError, did_you_mean
+from tlkit.manifest import DEFAULT_RUNS
 from tlkit.models import registry
 from tlkit.models.registry import Architecture, Head
 from tlkit.transfer.freeze import Freeze, frozen_stages, parse_freeze
 
 DIGITS = "digits"
+DEFAULT_VIEWS = 4  # of cached features: each costs a pass
 # Whole numbers and what they may be.
 RANGES = {
     "epochs": (1, 1_000_000),
@@ -18,6 +20,7 @@ RANGES = {
     "patience": (0, 1_000_000),
     "seed": (0, 2**32 - 1),  # NumPy's
     "classes": (2, 1_000_000),
+    "views": (1, 1000),
     "input_size": (1, 2048),  # larger ones need more memory than machines have
 }
 
@@ -45,6 +48,9 @@ class FinetuneOptions:
         runs: Where run folders are made.
         strict: Whether a file that can't be used is an error.
         cache: Whether frozen stages are computed once.
+        augment: `none`, `light` or `strong`; see `tlkit.data.augment.LEVELS`.
+        views: How many augmented views of each photo there are. By default 4 where they are cached; elsewhere, and
+            with `cache=False`, every epoch sees new ones.
     """
 
     base: str
@@ -65,6 +71,27 @@ class FinetuneOptions:
     runs: Path = DEFAULT_RUNS
     strict: bool = False
     cache: bool = True
+    augment: str = "none"
+    views: int | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns what the manifest records, so that a training can go on."""
+        paths = {name: str(value) for name, value in vars(self).items() if isinstance(value, Path)}
+        return {**vars(self), **paths}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "FinetuneOptions":
+        """Reads what `to_dict` wrote.
+
+        Raises:
+            RunError: another version of tlkit wrote it.
+        """
+        try:
+            return cls(**{**values, "runs": Path(values["runs"])})
+        except (KeyError, TypeError) as err:
+            raise RunError(
+                f"This run was begun by another version of tlkit ({err}). Go on with that one, or train again."
+            ) from err
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +107,7 @@ class Plan:
     input_size: int
     epochs: int
     learning_rate: float
+    views: int | None
 
 
 def plan(options: FinetuneOptions) -> Plan:
@@ -93,7 +121,6 @@ def plan(options: FinetuneOptions) -> Plan:
     own_data = str(options.data) != DIGITS
     head = architecture.head if options.head is None else options.head
     _check_ranges(options)
-    check_place(options.runs, options.name)
     size = options.input_size
     if size is None:
         size = architecture.input_size if own_data else architecture.smallest(head)
@@ -124,7 +151,14 @@ def plan(options: FinetuneOptions) -> Plan:
         input_size=size,
         epochs=options.epochs if options.epochs is not None else (15 if tuned else 30),
         learning_rate=options.learning_rate if options.learning_rate is not None else (3e-4 if tuned else 3e-3),
+        views=_views(options, cached=bool(frozen) and options.cache),
     )
+
+
+def _views(options: FinetuneOptions, *, cached: bool) -> int | None:
+    if options.augment == "none" or options.views is not None:
+        return options.views
+    return DEFAULT_VIEWS if cached else None
 
 
 def _default_weights(architecture: Architecture) -> str:
@@ -143,6 +177,12 @@ def _check_ranges(options: FinetuneOptions) -> None:
         raise OptionError(f"--learning-rate must be above 0 and at most 10, not {options.learning_rate}.")
     if options.dropout is not None and not 0 <= options.dropout < 1:
         raise OptionError(f"--dropout must be at least 0 and below 1, not {options.dropout}.")
+    if options.augment not in LEVELS:
+        raise OptionError(
+            f"--augment takes {', '.join(LEVELS)}, not {options.augment!r}.{did_you_mean(options.augment, LEVELS)}"
+        )
+    if options.views is not None and options.augment == "none":
+        raise OptionError(f"--views {options.views} needs --augment light or strong: without, all views are the same.")
     if options.class_weight not in ("auto", "none"):
         raise OptionError(f"--class-weight takes auto or none, not {options.class_weight!r}.")
     if options.head not in (None, "gap", "original"):

@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,6 @@ from tlkit import metrics
 from tlkit.data.discover import Photo
 from tlkit.data.split import PhotoSet
 from tlkit.manifest import replacing, sha256_of, write_text
-from tlkit.transfer.training import History
 
 
 def save_model(model: keras.Model, folder: Path) -> Path:
@@ -38,10 +37,10 @@ def save_predictions(folder: Path, photos: PhotoSet, probabilities: np.ndarray) 
         )
 
 
-def save_history(folder: Path, history: History) -> None:
-    """Saves `history.csv`: one row an epoch."""
-    names = list(history.rows[0])
-    _save_csv(folder / "history.csv", names, ([f"{row[name]:.6g}" for name in names] for row in history.rows))
+def save_history(folder: Path, rows: Sequence[Mapping[str, float]]) -> None:
+    """Saves `history.csv`: one row an epoch; none when the first epoch was interrupted."""
+    names = list(rows[0]) if rows else ["epoch"]
+    _save_csv(folder / "history.csv", names, ([f"{row[name]:.6g}" for name in names] for row in rows))
 
 
 def save_labels(folder: Path, classes: Sequence[str]) -> None:

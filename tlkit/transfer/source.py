@@ -11,10 +11,12 @@ from typing import Any
 import keras
 import numpy as np
 
-from tlkit.data.pipeline import KEEP_BYTES, Pixels, in_order
+from tlkit.data.augment import Augmentation
+from tlkit.data.pipeline import KEEP_BYTES, Batch, Pixels, in_order
 from tlkit.data.split import PhotoSet
 from tlkit.preprocess import PreprocessSpec
 from tlkit.transfer.features import Features, Parts, inference
+from tlkit.transfer.training import Step
 
 BATCH = 64  # of inference on pixels
 
@@ -25,31 +27,41 @@ class Source:
 
     Attributes:
         model: What is trained: the tail behind the cached features, or the whole model.
-        batches: From the order of the training photos to what `fit` takes.
+        batches: From batches of indices and epochs to inputs, labels and weights.
         val_logits: Logits of the validation photos from the model as it is, `[photos, classes]`.
         held_out_logits: Likewise of val and test.
         errors: Wraps whatever iterates.
     """
 
     model: keras.Model
-    batches: Callable[[Iterable[np.ndarray]], Any]
+    batches: Callable[[Iterable[Step]], Iterable[Any]]
     val_logits: Callable[[], np.ndarray]
     held_out_logits: Callable[[], np.ndarray]
     errors: Callable[[], AbstractContextManager[None]]
 
 
-def cached_source(parts: Parts, features: Features, photos: PhotoSet, weights: np.ndarray) -> Source:
+def cached_source(
+    parts: Parts,
+    features: Features,
+    photos: PhotoSet,
+    weights: np.ndarray,
+    augmentation: Augmentation | None = None,
+) -> Source:
     """Takes batches from cached features. `weights` holds the weight of each class in the loss."""
     # Small arrays move into memory; large ones stay on disk and are read batch by batch.
     array = np.array(features.array) if features.array.nbytes <= KEEP_BYTES else features.array
-    train, held_out = features.rows(photos.train), features.rows(photos.held_out)
+    views = [None] if augmentation is None else list(range(augmentation.views or 0))
+    train = {view: features.rows(photos.train, view) for view in views}
+    held_out = features.rows(photos.held_out)
     labels = np.array([photo.label for photo in photos.train])
+    chosen_weights = weights.astype(np.float32)
     infer = inference(parts.tail)
 
-    def batches(order: Iterable[np.ndarray]) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-        for indices in order:
-            chosen = labels[indices]
-            yield array[train[indices]], chosen, weights[chosen]
+    def batches(steps: Iterable[Step]) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        for step in steps:
+            view = None if augmentation is None else augmentation.view(step.epoch)
+            chosen = labels[step.indices]
+            yield array[train[view][step.indices]], chosen, chosen_weights[chosen]
 
     def logits(rows: np.ndarray) -> np.ndarray:
         return np.concatenate([infer(array[rows[i : i + 512]]) for i in range(0, len(rows), 512)])
@@ -63,7 +75,13 @@ def cached_source(parts: Parts, features: Features, photos: PhotoSet, weights: n
     )
 
 
-def pixel_source(model: keras.Model, photos: PhotoSet, spec: PreprocessSpec, weights: np.ndarray) -> Source:
+def pixel_source(
+    model: keras.Model,
+    photos: PhotoSet,
+    spec: PreprocessSpec,
+    weights: np.ndarray,
+    augmentation: Augmentation | None = None,
+) -> Source:
     """Takes batches from pixels, decoded in parallel and ahead. `weights` as for `cached_source`."""
     import tensorflow as tf
 
@@ -73,16 +91,21 @@ def pixel_source(model: keras.Model, photos: PhotoSet, spec: PreprocessSpec, wei
     class_weights = tf.constant(weights, tf.float32)
     infer = inference(model)
 
-    def batches(order: Iterable[np.ndarray]) -> tf.data.Dataset:
+    def batches(steps: Iterable[Step]) -> tf.data.Dataset:
         def labelled(indices: tf.Tensor, pixels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
             chosen = tf.gather(labels, indices)
-            return tf.cast(pixels, tf.float32), chosen, tf.gather(class_weights, chosen)
+            return pixels, chosen, tf.gather(class_weights, chosen)
 
-        return train.dataset(order).map(labelled)
+        def viewed() -> Iterator[Batch]:
+            for step in steps:
+                yield Batch(step.indices, None if augmentation is None else augmentation.view(step.epoch))
+
+        return train.dataset(viewed(), augmentation).map(labelled)
 
     def logits(count: int) -> np.ndarray:
         with held_out.errors():
-            return np.concatenate([infer(pixels) for _, pixels in held_out.dataset(in_order(count, BATCH))])
+            dataset = held_out.dataset(map(Batch, in_order(count, BATCH)))
+            return np.concatenate([infer(pixels) for _, pixels in dataset])
 
     return Source(
         model=model,

@@ -1,25 +1,32 @@
-"""One training: `trainable`, compilation and the optimizer's variables in one call, then `fit` over a given order.
+"""One training: `trainable`, the optimizer and the traced step in one call, and the order of the photos.
 
-The order of photos is a function of seed and epoch alone, so that training on cached features and training on pixels
-see the same batches.
+The order is a function of seed and epoch alone, so that training on cached features, training on pixels, and training
+that was interrupted and goes on see the same batches.
 """
 
 import math
-import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 
-from tlkit import metrics
 from tlkit.data.pipeline import in_order
-from tlkit.errors import OptionError
-from tlkit.progress import Bar
 from tlkit.transfer.freeze import stage_of
+from tlkit.transfer.fused_adam import FusedAdam
 
 WARMUP = 0.1  # of all steps
+
+# From pixels or features, labels and weights of a batch to the sum of its losses and the number of right answers.
+TrainOnBatch = Callable[[Any, Any, Any], tuple[float, float]]
+
+
+class Step(NamedTuple):
+    """The photos of one step, `[N]` indices into the training photos, and its epoch, from 0."""
+
+    indices: np.ndarray
+    epoch: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,13 +47,13 @@ class Schedule:
     patience: int
     optimizer: str = "adam"
 
+    def steps_per_epoch(self, photos: int) -> int:
+        """Returns the number of batches in an epoch."""
+        return math.ceil(photos / self.batch_size)
 
-@dataclass(kw_only=True)
-class History:
-    """What happened in each epoch: one row of history.csv each."""
-
-    rows: list[dict[str, float]] = field(default_factory=list)
-    best_epoch: int = 0
+    def to_dict(self) -> dict[str, Any]:
+        """Returns what the manifest says about it."""
+        return asdict(self)
 
 
 def epoch_order(count: int, batch_size: int, *, seed: int, epoch: int) -> list[np.ndarray]:
@@ -55,15 +62,29 @@ def epoch_order(count: int, batch_size: int, *, seed: int, epoch: int) -> list[n
     return [order[batch] for batch in in_order(count, batch_size)]
 
 
-def whole_order(count: int, schedule: Schedule, *, seed: int) -> Iterator[np.ndarray]:
-    """Yields the batches of all epochs."""
-    for epoch in range(schedule.epochs):
-        yield from epoch_order(count, schedule.batch_size, seed=seed, epoch=epoch)
+def steps_from(done: int, count: int, schedule: Schedule, *, seed: int) -> Iterator[Step]:
+    """Yields the steps of all epochs that follow the first `done` ones."""
+    first, skip = divmod(done, schedule.steps_per_epoch(count))
+    for epoch in range(first, schedule.epochs):
+        for indices in epoch_order(count, schedule.batch_size, seed=seed, epoch=epoch)[skip:]:
+            yield Step(indices, epoch)
+        skip = 0
 
 
-def steps_per_epoch(count: int, schedule: Schedule) -> int:
-    """Returns the number of batches in an epoch."""
-    return math.ceil(count / schedule.batch_size)
+@dataclass(frozen=True, kw_only=True)
+class Compiled:
+    """A model ready for training: a step is traced on first use, for any batch size.
+
+    Attributes:
+        train_on_batch: One step.
+        optimizer: With its variables made.
+        variables: All that training moves: trained weights, the statistics of trained batch norms, the states of
+            random layers.
+    """
+
+    train_on_batch: TrainOnBatch
+    optimizer: keras.optimizers.Optimizer
+    variables: list[keras.Variable]
 
 
 def compile_for_training(
@@ -73,11 +94,11 @@ def compile_for_training(
     steps: int,
     frozen: Sequence[str] = (),
     batch_norm_frozen: bool = False,
-) -> None:
-    """Sets `trainable`, compiles, and builds the optimizer: what `fit` needs, in the order that Keras needs.
+) -> Compiled:
+    """Sets `trainable`, builds the optimizer, and makes the step: what training needs, in the order that Keras needs.
 
-    Keras reads `trainable` when it compiles, and variables of an optimizer or metric that are made inside the first
-    trace cost a second one.
+    A step reads `trainable` when it is traced, and variables of an optimizer that are made inside the trace cost a
+    second one. Keras' `fit` takes three times as long to its first step (benchmarks/startup.py).
 
     Args:
         model: From anything to logits; its layers are named by stage.
@@ -96,90 +117,43 @@ def compile_for_training(
         warmup_target=schedule.learning_rate,
         warmup_steps=warmup,
     )
-    model.compile(
-        optimizer=keras.optimizers.get({"class_name": schedule.optimizer, "config": {"learning_rate": rate}}),
-        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy")],  # a name would be made in the trace
-        jit_compile=False,  # compiling takes longer than it saves on a CPU, and depthwise layers become slower
-    )
-    model.optimizer.build(model.trainable_variables)
+    optimizer = FusedAdam(learning_rate=rate)
+    optimizer.build(model.trainable_variables)
+    moved = [variable for layer in model.layers if layer.trainable for variable in layer.variables]
+    return Compiled(train_on_batch=_traced(model, optimizer), optimizer=optimizer, variables=moved)
 
 
-class KeepBest(keras.callbacks.Callback):
-    """Validates after each epoch, keeps the weights with the smallest validation loss, stops when patience ends.
+def _traced(model: keras.Model, optimizer: keras.optimizers.Optimizer) -> TrainOnBatch:
+    """Returns one step as one graph: cross-entropy of the logits, weighted, its gradients, and the update."""
+    import tensorflow as tf
 
-    Args:
-        predict: Returns `[val photos, classes]` logits of the model as it is.
-        labels: `[val photos]` class indices.
-        schedule: For its patience.
-        bar: Shown progress, one unit a photo.
-        photos: Photos in an epoch.
-    """
+    trained = model.trainable_variables
+    watched = [variable.value for variable in trained]
+    signature = [
+        tf.TensorSpec((None, *model.input.shape[1:]), tf.float32),
+        tf.TensorSpec((None,), tf.int64),
+        tf.TensorSpec((None,), tf.float32),
+    ]
 
-    def __init__(
-        self, predict: Callable[[], np.ndarray], labels: np.ndarray, schedule: Schedule, bar: Bar, photos: int
-    ) -> None:
-        super().__init__()
-        self.history = History()
-        self._predict, self._labels, self._schedule, self._bar = predict, labels, schedule, bar
-        self._photos = photos
-        self._best_loss = math.inf
-        self._best_weights: list[np.ndarray] = []
-        self._started = time.perf_counter()
-        self._val = ""
+    @tf.function(input_signature=signature, autograph=False)
+    def step(x: tf.Tensor, labels: tf.Tensor, weights: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(watched)
+            logits = model(x, training=True)
+            losses = weights * tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
+            loss = tf.reduce_mean(losses)
+        optimizer.apply(tape.gradient(loss, watched), trained)
+        right = tf.argmax(logits, axis=-1) == labels
+        return tf.reduce_sum(losses), tf.reduce_sum(tf.cast(right, tf.float32))
 
-    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
-        """Moves the bar."""
-        size = self._schedule.batch_size
-        done = min(size, self._photos - batch * size)
-        self._bar.advance(done, note=f"loss {(logs or {}).get('loss', math.nan):.3f}{self._val}")
+    def run(x: Any, labels: Any, weights: Any) -> tuple[float, float]:  # noqa: ANN401
+        losses, right = step(x, labels, weights)
+        return float(losses), float(right)
 
-    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        """Validates, remembers, decides."""
-        logs = logs or {}
-        probabilities = softmax(self._predict())
-        row = {
-            "epoch": epoch + 1,
-            "loss": float(logs["loss"]),
-            "accuracy": float(logs["accuracy"]),
-            "val_loss": metrics.log_loss(probabilities, self._labels),
-            "val_accuracy": metrics.accuracy(probabilities, self._labels),
-            "learning_rate": float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate)),
-            "seconds": time.perf_counter() - self._started,
-        }
-        if not math.isfinite(row["loss"]) or not math.isfinite(row["val_loss"]):
-            raise OptionError(
-                f"Training diverged: in epoch {epoch + 1} the loss is not a number any more. "
-                f"Use a smaller --learning-rate than {self._schedule.learning_rate:g}."
-            )
-        self._started = time.perf_counter()
-        self.history.rows.append(row)
-        self._val = f", validation accuracy {row['val_accuracy']:.1%}"
-        self._bar.advance(0, note=f"epoch {epoch + 1}, loss {row['loss']:.3f}{self._val}")
-        if row["val_loss"] < self._best_loss:
-            self._best_loss = row["val_loss"]
-            self.history.best_epoch = epoch + 1
-            self._best_weights = [keras.ops.convert_to_numpy(weight) for weight in self._moving()]
-        elif self._schedule.patience and epoch + 1 - self.history.best_epoch >= self._schedule.patience:
-            self.model.stop_training = True
-
-    def _moving(self) -> list[Any]:
-        """Lists the variables that training moves: trained ones, and the statistics of trained batch norms."""
-        trainable = [layer for layer in self.model.layers if layer.trainable]
-        return [weight for layer in trainable for weight in layer.weights]
-
-    def restore(self) -> None:
-        """Puts the best weights back."""
-        for weight, value in zip(self._moving(), self._best_weights, strict=True):
-            weight.assign(value)
+    return run
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
     """Returns probabilities of `[N, classes]` logits, in float64."""
     shifted = np.exp(np.asarray(logits, np.float64) - logits.max(axis=1, keepdims=True))
     return shifted / shifted.sum(axis=1, keepdims=True)
-
-
-def schedule_to_dict(schedule: Schedule, history: History) -> dict[str, Any]:
-    """Returns the manifest's `schedule`."""
-    return {**asdict(schedule), "epochs_run": len(history.rows), "best_epoch": history.best_epoch}

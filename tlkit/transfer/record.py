@@ -1,0 +1,150 @@
+"""What a run records of its training when it begins, and what is read back when it goes on."""
+
+import hashlib
+import platform
+import shlex
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tlkit import __version__
+from tlkit.data.digits import digits_folder
+from tlkit.data.discover import Problem
+from tlkit.data.recorded import find_again, photos_of
+from tlkit.data.split import PhotoSet
+from tlkit.errors import OptionError, RunError, did_you_mean
+from tlkit.lock import is_held
+from tlkit.manifest import check_name, new_manifest, read_manifest, run_folders
+from tlkit.preprocess import PreprocessSpec
+from tlkit.transfer.options import FinetuneOptions, Plan
+
+if TYPE_CHECKING:
+    from tlkit.transfer.job import Prepared
+
+
+def _is_command() -> bool:
+    """Whether this process is the command line, as `tlkit` or `python -m tlkit`."""
+    program = Path(sys.argv[0])
+    return "tlkit" in (program.stem, program.parent.name)
+
+
+def new_record(prepared: "Prepared") -> dict[str, Any]:
+    """Returns the manifest of a training that begins."""
+    options, decided, photos = prepared.options, prepared.decided, prepared.photos
+    everything = photos.train + photos.held_out
+    lines = sorted(f"{photo.path}\t{photos.classes[photo.label]}\t{photo.sha256}\n" for photo in everything)
+    return new_manifest(
+        command=shlex.join(["tlkit", *sys.argv[1:]]) if _is_command() else "tlkit.finetune",
+        options=options.to_dict(),
+        seed=options.seed,
+        versions={
+            "tlkit": __version__,
+            "python": platform.python_version(),
+            **{name: version(name) for name in ("tensorflow", "keras", "numpy", "pillow")},
+        },
+        base=decided.architecture.name,
+        head=decided.head,
+        stages=list(decided.architecture.stages),
+        weights=prepared.weights,
+        freeze={"strategy": decided.freeze.text, "frozen_stages": list(decided.frozen)},
+        schedule={},
+        classes=list(photos.classes),
+        preprocess=PreprocessSpec(input_size=decided.input_size).to_dict(),
+        data={
+            "kind": photos.kind if decided.own_data else str(options.data),
+            "root": str(photos.root.absolute()),
+            "fingerprint": hashlib.sha256("".join(lines).encode()).hexdigest(),
+            "images": len(everything),
+            "left_out": [vars(problem) for problem in photos.problems],
+        },
+        split=photos.to_split(),
+    )
+
+
+def unfinished(manifest: dict[str, Any]) -> bool:
+    """Whether a run can be gone on with: its process ended before its training did."""
+    return manifest["status"] != "complete" or bool(manifest["schedule"].get("interrupted"))
+
+
+def find_unfinished(name: str | None, runs: Path) -> Path:
+    """Returns the run called `name`, or (None) the newest that is not done and that nobody is training.
+
+    Raises:
+        RunError: there is none.
+    """
+    if name is not None:
+        folder = runs / check_name(name)
+        if not folder.is_dir():
+            known = [path.name for path in run_folders(runs)]
+            raise RunError(f"There is no run {name!r} in {runs}/ to go on with.{did_you_mean(name, known)}")
+        return folder
+    found = []
+    for folder in run_folders(runs):
+        try:
+            manifest = read_manifest(folder)
+        except RunError:
+            continue
+        if unfinished(manifest) and not is_held(folder):
+            found.append((manifest["created"], folder))
+    if not found:
+        raise RunError(
+            f"There is no unfinished run in {runs.absolute()} to go on with. Begin one with: tlkit finetune --base NAME"
+        )
+    return max(found)[1]
+
+
+def can_resume(name: str | None, runs: Path) -> bool:
+    """Whether `find_unfinished` would find a run."""
+    try:
+        find_unfinished(name, runs)
+    except RunError:
+        return False
+    return True
+
+
+def recorded_options(folder: Path, manifest: dict[str, Any], given: dict[str, Any]) -> FinetuneOptions:
+    """Returns the options a run was begun with.
+
+    Raises:
+        OptionError: an option was given again, and differently.
+        RunError: another version of tlkit began the run.
+    """
+    options = FinetuneOptions.from_dict(manifest.get("options", {}))
+    for name, value in given.items():
+        if value != (before := getattr(options, name)):
+            flag = f"--{name.replace('_', '-')}"
+            raise OptionError(
+                f"{folder} was begun with {flag} {before}, not {value}. Leave {flag} out to go on with it, or leave "
+                "--resume out to begin anew."
+            )
+    return options
+
+
+def recorded_photos(manifest: dict[str, Any], decided: Plan, data: str | None) -> PhotoSet:
+    """Returns the photos of a run as it split them, every file's hash checked.
+
+    Args:
+        manifest: Of the run.
+        decided: Its plan.
+        data: Where the photos are now, if they have moved.
+
+    Raises:
+        DataError: some are missing or changed.
+    """
+    if not decided.own_data:
+        digits_folder()  # the cache that holds them may have been cleared
+    splits = {name: photos_of(manifest, name) for name in ("train", "val", "test")}
+    moved = data if decided.own_data and data != manifest["options"]["data"] else None
+    root, found = find_again(manifest, [photo for part in splits.values() for photo in part], moved)
+    rest = iter(found)
+    train, val, test = (tuple(next(rest) for _ in part) for part in splits.values())
+    return PhotoSet(
+        root=root,
+        kind=manifest["data"]["kind"],
+        classes=tuple(manifest["classes"]),
+        train=train,
+        val=val,
+        test=test,
+        problems=tuple(Problem(**problem) for problem in manifest["data"]["left_out"]),
+    )
