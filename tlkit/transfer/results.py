@@ -1,8 +1,6 @@
 """What a training leaves in its run folder, beside the manifest."""
 
-import csv
-import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +11,7 @@ from tlkit import metrics
 from tlkit.data.discover import Photo
 from tlkit.data.split import PhotoSet
 from tlkit.manifest import replacing, sha256_of, write_text
+from tlkit.tables import csv_text
 from tlkit.transfer.training import History
 
 
@@ -41,7 +40,8 @@ def save_predictions(folder: Path, photos: PhotoSet, probabilities: np.ndarray) 
 def save_history(folder: Path, history: History) -> None:
     """Saves `history.csv`: one row an epoch."""
     names = list(history.rows[0])
-    _save_csv(folder / "history.csv", names, ([f"{row[name]:.6g}" for name in names] for row in history.rows))
+    rows = ([f"{row[name]:.6g}" for name in names] for row in history.rows)
+    write_text(folder / "history.csv", csv_text([names, *rows]))
 
 
 def save_labels(folder: Path, classes: Sequence[str]) -> None:
@@ -72,25 +72,4 @@ def save_confusion(
     labels = np.array([photo.label for photo in photos])
     confusion = metrics.confusion_matrix(probabilities, labels)
     rows = ([name, *counts] for name, counts in zip(classes, confusion, strict=True))
-    _save_csv(folder / f"confusion_{split}.csv", ["label \\ prediction", *classes], rows)
-
-
-def _save_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Writes CSV in which no cell can be taken for a formula: class names are whatever folders are called."""
-
-    def safe(cell: object) -> object:
-        return f"'{cell}" if isinstance(cell, str) and cell[:1] in "=+-@\t\r" and not _is_number(cell) else cell
-
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([safe(cell) for cell in header])
-    writer.writerows([safe(cell) for cell in row] for row in rows)
-    write_text(path, text.getvalue())
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
+    write_text(folder / f"confusion_{split}.csv", csv_text([["label \\ prediction", *classes], *rows]))
