@@ -125,7 +125,8 @@ class TfliteClassifier(Classifier):
 
             found = self._process.describe()
             self.classes = tuple(found["labels"])
-            self.spec = PreprocessSpec.from_dict(found["about"].get("preprocess") or {})
+            spec = found["about"].get("preprocess")
+            self.spec = PreprocessSpec.from_dict(spec if isinstance(spec, dict) else {})
             self._check(found["input"], found["output"])
         except BaseException:
             self.close()

@@ -156,7 +156,7 @@ def _split_folders(root: Path) -> dict[SplitName, Path]:
 
 def _check_train(root: Path, splits: dict[SplitName, Path]) -> None:
     if "train" not in splits:
-        found = some(folder.name for folder in splits.values())
+        found = some(sorted(folder.name for folder in splits.values()))
         raise DataError(f"{root} has {found} but no train folder. Add one, or give its classes directly.")
 
 
