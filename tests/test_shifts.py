@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tlkit.errors import OptionError
-from tlkit.shifts import SHIFTS, check_shifts, shifted
+from tlkit.shifts import SHIFTS, shift_names, shifted
 
 from .conftest import photo
 
@@ -58,4 +58,10 @@ def test_photos_turn_either_way():
 @pytest.mark.parametrize(("names", "message"), [(["blurr"], "not 'blurr'. Did you mean blur"), (["x"], "takes bright")])
 def test_an_unknown_shift_is_refused(names, message):
     with pytest.raises(OptionError, match=message):
-        check_shifts(names)
+        shift_names(names)
+
+
+@pytest.mark.parametrize("given", ["blur, noise,blur,", ["blur", "noise"]])
+def test_shifts_are_named_in_a_list_or_with_commas(given):
+    assert shift_names(given) == ["blur", "noise"]
+    assert shift_names("") == []

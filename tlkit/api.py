@@ -60,14 +60,18 @@ class Run:
         return list(predict(classifier, several, top=top, threshold=threshold, progress=progress))
 
     def evaluate(
-        self, data: str | Path | None = None, *, shift: Sequence[str] = (), progress: Progress | None = None
+        self, data: str | Path | None = None, *, shift: str | Sequence[str] = (), progress: Progress | None = None
     ) -> "Evaluation":
-        """Measures the model on a folder of photos, or on the run's own test photos; see `tlkit.evaluate.evaluate`."""
+        """Measures the model on a folder of photos, or on the run's own test photos; see `tlkit.evaluate.evaluate`.
+
+        `shift` names changes of the photos: `["brightness", "blur"]`, or `"brightness,blur"`.
+        """
         from tlkit.classifier import KerasClassifier
         from tlkit.evaluate import evaluate
+        from tlkit.shifts import shift_names
 
         classifier = KerasClassifier(self.folder, lambda: self.model)
-        return evaluate(classifier, data, shifts=shift, progress=progress)
+        return evaluate(classifier, data, shifts=shift_names(shift), progress=progress)
 
     def export(
         self,

@@ -14,7 +14,7 @@ from tlkit.data.discover import Photo, Problem, discover
 from tlkit.data.pipeline import Pixels, in_order
 from tlkit.errors import OptionError
 from tlkit.progress import Bar, Progress
-from tlkit.shifts import SHIFTS, check_shifts, shifted
+from tlkit.shifts import SHIFTS, shifted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,25 +87,22 @@ def evaluate(
         classifier: What classifies them.
         data: `DIR/<class>/*`, or a layout of train, val and test of which test is taken, or val. None: the photos that
             a run kept for testing.
-        shifts: Names of `tlkit.shifts.SHIFTS`: classify all photos again after each of these changes.
+        shifts: From `tlkit.shifts.shift_names`: classify all photos again after each of these changes.
         progress: Shows what happens.
 
     Raises:
         DataError: the folder can't be used, or has classes that the model does not know.
-        OptionError: an unknown shift, or an artifact without `data`.
+        OptionError: an artifact without `data`.
         TlkitError: the model is broken.
     """
     progress = progress or Progress()
-    check_shifts(shifts)
     root, photos, problems = _photos(classifier, data, progress)
     labels = np.array([photo.label for photo in photos])
     trained = {entry["sha256"] for entry in classifier.manifest["split"]["train"]} if classifier.manifest else set()
     trained_on = sum(photo.sha256 in trained for photo in photos)
     if trained_on:
-        progress.warn(
-            f"The run was trained on {trained_on} of these {len(photos)} photos: the figures say less of new ones."
-        )
-    changes = [(name, strength) for name in dict.fromkeys(shifts) for strength in SHIFTS[name].strengths]
+        progress.warn(f"The run was trained on {trained_on} of these {len(photos)} photos: expect less of new ones.")
+    changes = [(name, strength) for name in shifts for strength in SHIFTS[name].strengths]
     pixels = Pixels(root, photos, classifier.spec, keep=bool(changes))
     with progress.bar("Evaluating", len(photos) * (1 + len(changes))) as bar:
         probabilities = _classify(classifier, pixels, None, bar)

@@ -70,14 +70,17 @@ SHIFTS = {
 }
 
 
-def check_shifts(names: Sequence[str]) -> None:
-    """Checks that every name is one of `SHIFTS`.
+def shift_names(given: str | Sequence[str]) -> list[str]:
+    """Returns names of `SHIFTS`, each once, from a list or from `brightness,blur`.
 
     Raises:
-        OptionError: one is not.
+        OptionError: there is no such shift.
     """
+    listed = given.split(",") if isinstance(given, str) else given
+    names = list(dict.fromkeys(name.strip() for name in listed if name.strip()))
     if unknown := [name for name in names if name not in SHIFTS]:
         raise OptionError(f"--shift takes {', '.join(SHIFTS)}, not {unknown[0]!r}.{did_you_mean(unknown[0], SHIFTS)}")
+    return names
 
 
 def shifted(pixels: np.ndarray, sha256: str, name: str, strength: float) -> np.ndarray:

@@ -44,11 +44,11 @@ def command(model: str | None, data: Path | None, shift: str, runs: Path, as_jso
     from tlkit.classifier import open_classifier
     from tlkit.progress import Screen
 
-    shifts = [name.strip() for name in shift.split(",") if name.strip()]
     with open_classifier(model, runs) as classifier:
         from tlkit.evaluate import evaluate
+        from tlkit.shifts import shift_names
 
-        found = evaluate(classifier, data, shifts=shifts, progress=Screen())
+        found = evaluate(classifier, data, shifts=shift_names(shift), progress=Screen())
     if as_json:
         print_json(found.to_dict())
         return
