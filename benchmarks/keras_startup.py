@@ -2,8 +2,8 @@
 
     python benchmarks/keras_startup.py DATA WEIGHTS --input-size 96
 
-DATA holds train/<class>/*, WEIGHTS is a file for keras.applications.MobileNetV2 with its top. Prints the seconds from the
-start of the script to the end of the first training step, of which `import` were the import of Keras.
+DATA holds train/<class>/*, WEIGHTS is a file for keras.applications.MobileNetV2 with its top. Prints the seconds from
+the start of the script to the end of the first training step, of which `import` were the import of Keras.
 """
 
 import time
@@ -21,7 +21,7 @@ imported = time.perf_counter()
 
 
 class FirstStep(keras.callbacks.Callback):
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
         now = time.perf_counter()
         print(json.dumps({"import": imported - started, "first_step": now - started}))
         sys.stdout.flush()

@@ -1,5 +1,6 @@
-"""What tests share: real photos in every format, a cache of their own, and one trained run."""
+"""What tests share: real photos in every format, a cache of their own, one trained run and its artifact."""
 
+import io
 import os
 import shutil
 import socket
@@ -74,6 +75,23 @@ def coloured(label, seed, size=(40, 40)):
     return Image.fromarray(np.clip(values, 0, 255).astype(np.uint8))
 
 
+def mutated_images(count, seed=0):
+    """Yields the contents of image files, each with a few bytes changed, half of them in the headers."""
+    random = np.random.default_rng(seed)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    originals = []
+    for kind in ("JPEG", "PNG", "WEBP", "GIF"):
+        file = io.BytesIO()
+        photo(1).save(file, kind, **({} if kind == "GIF" else {"exif": exif}))
+        originals.append(file.getvalue())
+    for i in range(count):
+        content = bytearray(originals[i % 4])
+        for at in random.integers(0, min(len(content), 400 if i % 2 else len(content)), random.integers(1, 12)):
+            content[at] = random.integers(0, 256)
+        yield bytes(content)
+
+
 def settled(model, seed=0):
     """Gives every batch norm the statistics of its input, so that a random network does not fade to zero."""
     import keras
@@ -117,3 +135,14 @@ def run_folder(tmp_path_factory):
 def run(run_folder, tmp_path):
     """A copy of the trained run, in `<tmp>/runs/lenet`."""
     return Path(shutil.copytree(run_folder, tmp_path / "runs" / "lenet"))
+
+
+@pytest.fixture(scope="session")
+def artifact(run_folder, tmp_path_factory):
+    """The trained run as `model.tflite`, float32, alone in its folder. Copy it before changing it."""
+    from tlkit.convert.export import export
+    from tlkit.convert.options import ExportOptions
+
+    run = Path(shutil.copytree(run_folder, tmp_path_factory.mktemp("exported") / "lenet"))
+    made = run / export(run, ExportOptions())["path"]
+    return Path(shutil.copy(made, tmp_path_factory.mktemp("artifact") / "model.tflite"))

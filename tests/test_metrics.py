@@ -22,6 +22,28 @@ def test_accuracy_and_log_loss(example):
     assert metrics.log_loss(probabilities, labels) == pytest.approx(sk.log_loss(labels, probabilities))
 
 
+@pytest.mark.parametrize("k", [1, 2, 3, 5, 9])
+def test_top_k_accuracy(example, k):
+    probabilities, labels = example
+    expected = sk.top_k_accuracy_score(labels, probabilities, k=k, labels=range(5)) if k < 5 else 1.0
+    assert metrics.top_k_accuracy(probabilities, labels, k) == pytest.approx(expected)
+
+
+def test_calibration_error_of_an_example_by_hand():
+    """Bins of a fifth: 0.5 and 0.6 share one (closed above), one of two right; 0.9 and 1.0 another, both right."""
+    confidence = np.array([0.5, 0.6, 0.9, 1.0])
+    probabilities = np.stack([confidence, 1 - confidence], axis=1)
+    labels = np.array([0, 1, 0, 0])
+    expected = 2 / 4 * abs(0.55 - 0.5) + 2 / 4 * abs(0.95 - 1.0)
+    assert metrics.expected_calibration_error(probabilities, labels, bins=5) == pytest.approx(expected)
+
+
+def test_a_classifier_that_is_always_sure_and_half_right_is_off_by_a_half():
+    sure = np.eye(2)[[0, 0, 1, 1]]
+    assert metrics.expected_calibration_error(sure, np.array([0, 1, 1, 0])) == 0.5
+    assert metrics.expected_calibration_error(sure, np.array([0, 0, 1, 1])) == 0.0
+
+
 def test_confusion_matrix(example):
     probabilities, labels = example
     expected = sk.confusion_matrix(labels, probabilities.argmax(axis=1), labels=range(5))

@@ -11,7 +11,7 @@ from PIL import Image
 from tlkit.errors import ImageError, RunError
 from tlkit.preprocess import MAX_PIXELS, PreprocessSpec, check_image
 
-from .conftest import photo
+from .conftest import mutated_images, photo
 
 SPEC = PreprocessSpec(input_size=24)
 
@@ -149,20 +149,11 @@ def test_a_rotated_photo_with_a_damaged_exif_block_is_still_turned(tmp_path):
     assert np.array_equal(SPEC.load(bytes(content)), SPEC.apply(turned))
 
 
-def test_mutated_photos_never_raise_anything_but_an_image_error(tmp_path):
-    random = np.random.default_rng(0)
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    originals = [saved(tmp_path, photo(1), name, exif=exif).read_bytes() for name in ("a.jpg", "a.png", "a.webp")] + [
-        saved(tmp_path, photo(2).quantize(8), "a.gif").read_bytes()
-    ]
+def test_mutated_photos_never_raise_anything_but_an_image_error():
     refused = 0
-    for i in range(2000):
-        content = bytearray(originals[i % 4])
-        for at in random.integers(0, min(len(content), 400 if i % 2 else len(content)), random.integers(1, 12)):
-            content[at] = random.integers(0, 256)
+    for content in mutated_images(2000):
         try:
-            assert SPEC.load(bytes(content)).shape == (24, 24, 3)
+            assert SPEC.load(content).shape == (24, 24, 3)
         except ImageError:
             refused += 1
     assert 100 < refused < 1990

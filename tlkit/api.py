@@ -13,6 +13,7 @@ from tlkit.progress import Progress
 if TYPE_CHECKING:
     import keras
 
+    from tlkit.evaluate import Evaluation
     from tlkit.models.registry import Head
     from tlkit.predict import Prediction
 
@@ -43,16 +44,34 @@ class Run:
         return load_model(self.folder)
 
     def predict(
-        self, paths: Sequence[str | Path] | str | Path, *, top: int = 5, progress: Progress | None = None
+        self,
+        paths: Sequence[str | Path] | str | Path,
+        *,
+        top: int = 5,
+        threshold: float = 0.0,
+        progress: Progress | None = None,
     ) -> "list[Prediction]":
         """Classifies image files; `tlkit.predict.predict` says what comes back."""
+        from tlkit.classifier import KerasClassifier
         from tlkit.predict import predict
-        from tlkit.preprocess import PreprocessSpec
 
-        manifest = self.manifest
-        spec = PreprocessSpec.from_dict(manifest["preprocess"])
         several = [paths] if isinstance(paths, str | Path) else list(paths)
-        return predict(self.model, several, spec, manifest["classes"], top=top, progress=progress)
+        classifier = KerasClassifier(self.folder, lambda: self.model)
+        return list(predict(classifier, several, top=top, threshold=threshold, progress=progress))
+
+    def evaluate(
+        self, data: str | Path | None = None, *, shift: str | Sequence[str] = (), progress: Progress | None = None
+    ) -> "Evaluation":
+        """Measures the model on a folder of photos, or on the run's own test photos; see `tlkit.evaluate.evaluate`.
+
+        `shift` names changes of the photos: `["brightness", "blur"]`, or `"brightness,blur"`.
+        """
+        from tlkit.classifier import KerasClassifier
+        from tlkit.evaluate import evaluate
+        from tlkit.shifts import shift_names
+
+        classifier = KerasClassifier(self.folder, lambda: self.model)
+        return evaluate(classifier, data, shifts=shift_names(shift), progress=progress)
 
     def export(
         self,

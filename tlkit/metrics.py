@@ -16,6 +16,31 @@ def accuracy(probabilities: np.ndarray, labels: np.ndarray) -> float:
     return float(np.mean(probabilities.argmax(axis=1) == labels)) if len(labels) else float("nan")
 
 
+def top_k_accuracy(probabilities: np.ndarray, labels: np.ndarray, k: int) -> float:
+    """Returns how often the label is among the `k` most probable classes, a fraction; arguments as for `accuracy`.
+
+    Of equally probable classes the first ones count, as in `accuracy`.
+    """
+    best = np.argsort(-probabilities, axis=1, kind="stable")[:, :k]
+    return float(np.mean((best == labels[:, None]).any(axis=1))) if len(labels) else float("nan")
+
+
+def expected_calibration_error(probabilities: np.ndarray, labels: np.ndarray, bins: int = 15) -> float:
+    """Returns how far confidence is from accuracy, on average over images, a fraction; arguments as for `accuracy`.
+
+    Confidence, the largest probability of an image, is cut into `bins` equal intervals, open below and closed above;
+    each counts the difference of its mean confidence and its accuracy, by its share of the images. Guo et al., On
+    Calibration of Modern Neural Networks, arXiv:1706.04599, equation 3.
+    """
+    if not len(labels):
+        return float("nan")
+    confidence = probabilities.max(axis=1).astype(np.float64)
+    right = probabilities.argmax(axis=1) == labels
+    index = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
+    gaps = np.bincount(index, weights=confidence - right, minlength=bins)
+    return float(np.abs(gaps).sum() / len(labels))
+
+
 def log_loss(probabilities: np.ndarray, labels: np.ndarray) -> float:
     """Returns the mean negative log likelihood, in nats; arguments as for `accuracy`."""
     chosen = probabilities[np.arange(len(labels)), labels]

@@ -1,6 +1,7 @@
-"""Photos to classes, with the model of a run."""
+"""Photos to classes, with any classifier."""
 
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,14 +15,29 @@ from tlkit.progress import Progress
 if TYPE_CHECKING:
     import keras
 
+    from tlkit.classifier import Classifier
+
 _BATCH = 32
+# Up to so many photos, threads cost more than they save.
+_FEW = 4
+UNKNOWN = "unknown"
+
+Loaded = np.ndarray | str
 
 
 @dataclass(frozen=True, kw_only=True)
 class Prediction:
-    """What one file shows: classes with probabilities, most probable first; or why it can't be told."""
+    """What one file shows, or why it can't be told.
+
+    Attributes:
+        path: As it was given.
+        label: The most probable class, or `unknown` where that is less probable than the threshold; None on an error.
+        top: Classes with probabilities, most probable first.
+        error: The reason why the file could not be classified.
+    """
 
     path: str
+    label: str | None = None
     top: tuple[tuple[str, float], ...] = ()
     error: str | None = None
 
@@ -29,50 +45,80 @@ class Prediction:
         """Returns it as `--json` prints it."""
         if self.error:
             return {"path": self.path, "error": self.error}
-        return {"path": self.path, "top": [{"class": name, "probability": value} for name, value in self.top]}
+        top = [{"class": name, "probability": value} for name, value in self.top]
+        return {"path": self.path, "class": self.label, "top": top}
+
+    def to_row(self, width: int) -> list[object]:
+        """Returns it as a row of the CSV: path, `width` pairs of class and probability, error."""
+        pairs = [(self.label, self.top[0][1]), *self.top[1:]] if self.top else []
+        cells = [cell for name, value in pairs for cell in (name, f"{value:.6f}")]
+        return [self.path, *cells, *[""] * (2 * width - len(cells)), self.error or ""]
+
+
+def csv_header(width: int) -> list[str]:
+    """Returns the names of `Prediction.to_row`'s columns."""
+    names = [f"{name}_{i}" for i in range(2, width + 1) for name in ("class", "probability")]
+    return ["path", "class", "probability", *names, "error"]
 
 
 def predict(
-    model: "keras.Model",
+    classifier: "Classifier",
     paths: Sequence[str | Path],
-    spec: PreprocessSpec,
-    classes: Sequence[str],
     *,
     top: int = 5,
+    threshold: float = 0.0,
     progress: Progress | None = None,
-) -> list[Prediction]:
+) -> Iterator[Prediction]:
     """Classifies files. One that can't be read gets an error; the rest are done.
 
     Args:
-        model: From pixels to probabilities.
+        classifier: What classifies them.
         paths: Image files.
-        spec: The run's preprocessing.
-        classes: Names in the order of the model's output.
         top: How many classes to return for each.
+        threshold: The probability below which the most probable class is not believed.
         progress: Shows a bar.
 
-    Returns:
-        One prediction for each path, in order.
+    Yields:
+        One prediction for each path, in order, as soon as its batch is done.
+
+    Raises:
+        TlkitError: the model is broken.
     """
-    found: list[Prediction] = []
     with (progress or Progress()).bar("Predicting", len(paths)) as bar:
-        for start in range(0, len(paths), _BATCH):
-            batch = paths[start : start + _BATCH]
-            loaded = [_load(path, spec) for path in batch]
+        for batch, loaded in _decoded(paths, classifier.spec):
             pixels = [value for value in loaded if isinstance(value, np.ndarray)]
-            rows = iter(_run(model, np.stack(pixels)) if pixels else [])
+            rows = iter(classifier.probabilities(np.stack(pixels)) if pixels else [])
+            bar.advance(len(batch))
             for path, value in zip(batch, loaded, strict=True):
                 if isinstance(value, str):
-                    found.append(Prediction(path=str(path), error=value))
+                    yield Prediction(path=str(path), error=value)
                     continue
                 row = next(rows)
                 best = np.argsort(-row, kind="stable")[:top]
-                found.append(Prediction(path=str(path), top=tuple((classes[i], float(row[i])) for i in best)))
-            bar.advance(len(batch))
-    return found
+                found = tuple((classifier.classes[i], float(row[i])) for i in best)
+                yield Prediction(path=str(path), label=UNKNOWN if found[0][1] < threshold else found[0][0], top=found)
 
 
-def _load(path: str | Path, spec: PreprocessSpec) -> np.ndarray | str:
+def _decoded(paths: Sequence[str | Path], spec: PreprocessSpec) -> Iterator[tuple[Sequence[str | Path], list[Loaded]]]:
+    """Yields batches of paths with pixels, or reasons; the next batch is decoded while this one is classified."""
+    if len(paths) <= _FEW:
+        yield paths, [_load(path, spec) for path in paths]
+        return
+    from concurrent.futures import ThreadPoolExecutor
+
+    pool = ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="tlkit-decode")
+    try:
+        batches = [paths[start : start + _BATCH] for start in range(0, len(paths), _BATCH)]
+        started = [pool.submit(_load, path, spec) for path in batches[0]]
+        for batch, following in zip(batches, [*batches[1:], []], strict=True):
+            ahead = [pool.submit(_load, path, spec) for path in following]
+            yield batch, [future.result() for future in started]
+            started = ahead
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _load(path: str | Path, spec: PreprocessSpec) -> Loaded:
     try:
         return spec.load(path)
     except ImageError as err:
@@ -89,10 +135,3 @@ def predict_batch(model: "keras.Model", pixels: np.ndarray, size: int) -> np.nda
     """
     padded = np.resize(pixels.astype(np.float32), (size, *pixels.shape[1:]))
     return model.predict_on_batch(padded)[: len(pixels)]
-
-
-def _run(model: "keras.Model", pixels: np.ndarray) -> np.ndarray:
-    """Runs without tracing where that takes longer than the photos themselves."""
-    if len(pixels) <= 8:
-        return np.asarray(model(pixels.astype(np.float32), training=False))
-    return predict_batch(model, pixels, _BATCH)

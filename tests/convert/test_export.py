@@ -15,7 +15,8 @@ from tlkit.convert.calibration import calibration_set, choose
 from tlkit.convert.export import export
 from tlkit.convert.layer_errors import layer_of, worst_layers
 from tlkit.convert.options import ExportOptions
-from tlkit.convert.tflite_file import check_int8, float_operations, operations, unpack
+from tlkit.convert.tflite_file import check_int8, float_operations, operations
+from tlkit.convert.tflite_pack import unpack
 from tlkit.convert.tflite_runtime import TfliteModel
 from tlkit.convert.to_tflite import check_raw_input, tflite_from_keras
 from tlkit.data.recorded import photos_of

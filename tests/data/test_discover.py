@@ -11,7 +11,7 @@ from PIL import Image
 from tlkit.data.discover import discover
 from tlkit.errors import DataError
 
-from ..conftest import coloured, photo
+from ..conftest import coloured, mutated_images, photo
 
 
 def reasons(folder):
@@ -171,3 +171,58 @@ def test_a_class_that_train_has_not_is_refused(make_folder, tmp_path):
     make_folder("d/test", classes=("ants", "moths"), each=2)
     with pytest.raises(DataError, match="test has classes that train has not: moths"):
         discover(tmp_path / "d")
+
+
+KNOWN = ("wasps", "ants", "bees", "moths")
+
+
+def test_folders_are_matched_with_known_classes_by_name(make_folder):
+    root = make_folder(classes=("ants", "wasps"), each=3)
+    found = discover(root, known=KNOWN)
+    assert (found.root, found.kind, found.classes) == (root, "classes", KNOWN)
+    assert [(photo.path.split("/")[0], photo.label) for photo in found.photos["all"]] == [("wasps", 0)] * 3 + [
+        ("ants", 1)
+    ] * 3
+
+
+def test_one_of_the_known_classes_is_enough(make_folder):
+    assert len(discover(make_folder(classes=("bees",), each=2), known=KNOWN).photos["all"]) == 2
+
+
+@pytest.mark.parametrize(("splits", "taken"), [("train val test", "test"), ("train valid", "valid"), ("test", "test")])
+def test_of_splits_the_held_out_one_is_taken_and_the_others_not_read(make_folder, splits, taken):
+    for name in splits.split():
+        make_folder(f"photos/{name}", classes=("ants", "bees"), each=2)
+    root = make_folder(f"photos/{taken}", classes=("moths",), each=1).parent
+    found = discover(root, known=KNOWN)
+    assert found.root == root / taken
+    assert len(found.photos["all"]) == 5
+    assert found.problems == []
+
+
+def test_a_folder_that_is_no_known_class_is_refused(make_folder):
+    root = make_folder(classes=("ants", "bee", "crabs"), each=1)
+    with pytest.raises(DataError, match=r"no class of the model: bee, crabs. Did you mean bees\? .*knows: wasps, ants"):
+        discover(root, known=KNOWN)
+
+
+def test_photos_without_class_folders_cant_be_matched(make_folder, tmp_path):
+    root = make_folder(classes=("ants",), each=1)
+    with pytest.raises(DataError, match="has no folders. Give a folder with one folder of photos for each class"):
+        discover(root / "ants", known=KNOWN)
+    make_folder("split/train", classes=("ants", "bees"), each=1)
+    with pytest.raises(DataError, match=r"has train but no test or val folder: .* such as .*split/train"):
+        discover(tmp_path / "split", known=KNOWN)
+    (root / "ants" / "000.png").write_bytes(b"")
+    with pytest.raises(DataError, match=r"No file in .* is a readable image.\n  ants/000.png: empty file"):
+        discover(root, known=KNOWN)
+
+
+def test_mutated_photos_are_used_or_left_out_and_nothing_else(tmp_path):
+    for i, content in enumerate(mutated_images(2000)):
+        path = tmp_path / "photos" / "ab"[i // 4 % 2] / f"{i:04d}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    found = discover(tmp_path / "photos")
+    assert len(found.photos["all"]) + len(found.problems) == 2000
+    assert 100 < len(found.problems) < 1900

@@ -1,49 +1,109 @@
 """`tlkit predict`."""
 
+import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
 
 import click
 
 from tlkit.cli.common import HELP, json_option, print_json, runs_option
 
+if TYPE_CHECKING:
+    from tlkit.predict import Prediction
+
 
 @click.command("predict", context_settings=HELP)
-@click.argument("photos", nargs=-1, required=True, type=click.Path())
-@click.option("--run", metavar="RUN", help="Path or name of a run. Default: the newest complete one.")
+@click.argument("photos", nargs=-1, required=True, type=click.Path(allow_dash=True))
+@click.option(
+    "--model",
+    "--run",
+    "model",
+    metavar="RUN|ARTIFACT",
+    help="Path or name of a run, or a .tflite file. Default: the newest complete run.",
+)
 @runs_option
 @click.option("--top", type=click.IntRange(1), default=5, show_default=True, help="Classes to show for each photo.")
+@click.option(
+    "--threshold",
+    type=click.FloatRange(0, 1),
+    default=0.0,
+    metavar="P",
+    help="Call a photo `unknown` when its most probable class is below P.",
+)
+@click.option("--csv", "as_csv", is_flag=True, help="Print CSV on stdout, a row as soon as a photo is done.")
 @json_option
-def command(photos: tuple[str, ...], run: str | None, runs: Path, top: int, as_json: bool) -> None:
-    """Classify photos with a run's model.
+def command(
+    photos: tuple[str, ...], model: str | None, runs: Path, top: int, threshold: float, as_csv: bool, as_json: bool
+) -> None:
+    """Classify photos with a run's model, or with an exported file.
 
-    A file that can't be read is reported, the rest are done, and the exit code is 1.
+    PHOTOS are files, folders (searched recursively), patterns, or `-` for a list on standard input, one path a line. A
+    file that can't be read is reported, the rest are done, and the exit code is 1.
 
     \b
     Example:
       tlkit predict photo.jpg
       tlkit predict --top 1 --json holiday/*.jpg
+      tlkit predict --csv --threshold 0.8 --model model.int8.tflite photos/ > found.csv
     """
-    from tlkit.api import load_run
-    from tlkit.errors import DataError
-    from tlkit.lazy import import_keras
+    from tlkit.classifier import open_classifier
+    from tlkit.data.gather import gather
+    from tlkit.errors import DataError, OptionError
     from tlkit.progress import Progress, Screen
 
-    chosen = load_run(run, runs)
-    if missing := [path for path in photos if not Path(path).is_file()]:
-        if len(missing) == len(photos):
-            what = "is a folder" if Path(missing[0]).is_dir() else "does not exist"
-            raise DataError(f"{missing[0]} {what}. Give the paths of photos.")
-    import_keras()
-    found = chosen.predict(list(photos), top=top, progress=Screen() if len(photos) > 50 else Progress())
-    if as_json:
-        print_json({"run": str(chosen.folder), "predictions": [prediction.to_dict() for prediction in found]})
-    for prediction in found:
-        if prediction.error:
-            click.echo(f"{prediction.path}: {prediction.error}", err=True)
-        elif not as_json:
-            click.echo(prediction.path)
-            for name, probability in prediction.top:
-                click.echo(f"  {probability:7.2%}  {name}")
-    bad = sum(prediction.error is not None for prediction in found)
+    if as_csv and as_json:
+        raise OptionError("--csv and --json exclude each other. Choose one.")
+    with open_classifier(model, runs) as classifier:
+        paths = gather(photos, sys.stdin.buffer)
+        if not any(Path(path).is_file() for path in paths):
+            raise DataError(f"{paths[0]} does not exist. Give the paths of photos.")
+
+        from tlkit.predict import predict
+
+        out = sys.stdout  # before a live bar takes its place, and sends all to stderr
+        # Results that run over the screen are progress enough.
+        quiet = len(paths) <= 50 or (out.isatty() and not as_json)
+        screen = Progress() if quiet else Screen()
+        found = predict(classifier, paths, top=top, threshold=threshold, progress=screen)
+        if as_json:
+            listed = list(found)
+            print_json({classifier.kind: classifier.name, "predictions": [one.to_dict() for one in listed]})
+            bad = sum([_complain(one) for one in listed])
+        elif as_csv:
+            bad = _print_csv(found, min(top, len(classifier.classes)), out)
+        else:
+            bad = sum([_print_text(one, out) for one in found])
     if bad:
-        raise DataError(f"{bad} of {len(found)} files could not be classified.")
+        raise DataError(f"{bad} of {len(paths)} files could not be classified.")
+
+
+def _complain(one: "Prediction") -> bool:
+    """Reports a file that could not be classified; returns whether this is one."""
+    if one.error:
+        click.echo(f"{one.path}: {one.error}", err=True)
+    return one.error is not None
+
+
+def _print_text(one: "Prediction", out: TextIO) -> bool:
+    from tlkit.predict import UNKNOWN
+
+    if _complain(one):
+        return True
+    click.echo(f"{one.path}{'' if one.label == one.top[0][0] else f': {UNKNOWN}'}", file=out)
+    for name, probability in one.top:
+        click.echo(f"  {probability:7.2%}  {name}", file=out)
+    return False
+
+
+def _print_csv(found: "Iterator[Prediction]", width: int, out: TextIO) -> int:
+    """Prints each row as it comes, and returns how many files could not be classified."""
+    from tlkit.predict import csv_header
+    from tlkit.tables import csv_text
+
+    click.echo(csv_text([csv_header(width)]), file=out, nl=False)
+    bad = 0
+    for one in found:
+        click.echo(csv_text([one.to_row(width)]), file=out, nl=False)
+        bad += _complain(one)
+    return bad

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from tlkit import __version__
-from tlkit.convert import tflite_file
+from tlkit.convert import tflite_file, tflite_pack
 from tlkit.convert.calibration import Calibration, calibration_set, choose
 from tlkit.convert.layer_errors import worst_layers
 from tlkit.convert.limits import LIMITS, Parity, check_parity, measure_parity, shortfalls
@@ -92,7 +92,7 @@ def _make(
     if options.precision == "int8":
         tflite_file.check_int8(content)
     path.write_bytes(content)
-    tflite_file.pack(path, labels=manifest["classes"], about=_about(manifest, options))
+    tflite_pack.pack(path, labels=manifest["classes"], about=_about(manifest, options))
     artifact = TfliteModel(path)
     described = artifact.describe()
     check_raw_input(described["input"])

@@ -1,10 +1,6 @@
-"""What a .tflite file says of itself: its input, its operations, its minimum runtime, and what tlkit packs into it."""
+"""What a .tflite file says of itself: its operations and its minimum runtime."""
 
-import json
-import zipfile
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
@@ -76,31 +72,3 @@ def min_runtime(content: bytes) -> str | None:
             data = model.Buffers(entry.Buffer()).DataAsNumpy()
             return np.asarray(data).tobytes().decode().strip("\0") or None
     return None
-
-
-def pack(path: Path, *, labels: list[str], about: dict[str, Any]) -> None:
-    """Appends `labels.txt` and `tlkit.json` to a .tflite file as an uncompressed zip; runtimes ignore both.
-
-    `zipfile.ZipFile(path)` opens the result, and so does any unzip.
-    """
-    with zipfile.ZipFile(path, "a", zipfile.ZIP_STORED) as archive:
-        archive.writestr(_entry("labels.txt"), "".join(f"{label}\n" for label in labels))
-        archive.writestr(_entry("tlkit.json"), json.dumps(about, ensure_ascii=False, indent=1))
-
-
-def _entry(name: str) -> zipfile.ZipInfo:
-    return zipfile.ZipInfo(name)  # its date is 1980: the same model gives the same bytes
-
-
-def unpack(path: Path) -> tuple[list[str], dict[str, Any]]:
-    """Reads what `pack` wrote: the labels, in order, and what the file says about itself.
-
-    Raises:
-        TlkitError: the file has no such parts.
-    """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            labels = archive.read("labels.txt").decode().splitlines()
-            return labels, json.loads(archive.read("tlkit.json"))
-    except (zipfile.BadZipFile, KeyError, ValueError) as err:
-        raise TlkitError(f"{path} carries no labels of tlkit's. Export it with: tlkit export --to tflite") from err

@@ -4,14 +4,14 @@
 """
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Literal
 
-from tlkit.errors import DataError, ImageError, some
+from tlkit.errors import DataError, ImageError, did_you_mean, some
 from tlkit.preprocess import check_image
 from tlkit.progress import Progress
 
@@ -65,24 +65,40 @@ class Folder:
     problems: list[Problem]
 
 
-def discover(root: Path, *, strict: bool = False, progress: Progress | None = None) -> Folder:
+def discover(
+    root: Path, *, strict: bool = False, known: Sequence[str] | None = None, progress: Progress | None = None
+) -> Folder:
     """Finds and checks every photo below `root`.
 
     Every file is read once: hashed, and decoded far enough to know that it can be. Hidden files, `__MACOSX`,
     `Thumbs.db` and `desktop.ini` are passed over in silence; all else that can't be used becomes a `Problem`.
 
+    Args:
+        root: The folder.
+        strict: Makes any problem an error.
+        known: The classes of a model, in its order. Folders are matched with them by name, and some may be missing;
+            of a split layout only the test folder is looked at, or val where there is none. None: the folders are the
+            classes.
+        progress: Shows a bar.
+
     Raises:
         DataError: no such folder, fewer than 2 classes, a class without a usable photo, no usable photo at all, or,
-            with `strict`, any problem.
+            with `strict`, any problem. With `known`: a folder that is no class, or no usable photo.
     """
     if not root.exists():
         raise DataError(f"There is no folder {root}. Give --data a folder with one folder of photos per class.")
     if not root.is_dir():
         raise DataError(f"{root} is a file. Give --data a folder with one folder of photos per class.")
     splits = _split_folders(root)
+    if known is not None:
+        root, splits = _held_out(root, splits), {}
+    elif splits:
+        _check_train(root, splits)
     tops: dict[str, Path] = {name: folder for name, folder in splits.items()} if splits else {"all": root}
-    classes = _classes(tops["train" if splits else "all"], root)
-    if splits:
+    classes = _classes(tops["train" if splits else "all"], root) if known is None else tuple(known)
+    if known is not None:
+        _check_known(root, classes)
+    elif splits:
         _check_same_classes(tops, classes)
     found = [
         (split, path, label)
@@ -95,7 +111,7 @@ def discover(root: Path, *, strict: bool = False, progress: Progress | None = No
     if problems and strict:
         listed = "".join(f"\n  {problem.path}: {problem.reason}" for problem in problems[:20])
         raise DataError(f"{len(problems)} files in {root} can't be used, and --strict was given:{listed}")
-    _check_enough(root, classes, photos["train" if splits else "all"], problems)
+    _check_enough(root, classes if known is None else (), photos["train" if splits else "all"], problems)
     kind: Literal["classes", "splits"] = "splits" if splits else "classes"
     return Folder(root=root, kind=kind, classes=classes, photos=photos, problems=problems)
 
@@ -135,10 +151,40 @@ def _split_folders(root: Path) -> dict[SplitName, Path]:
         if split in splits:
             raise DataError(f"{root} has two folders for {split}: {splits[split].name} and {name}. Keep one.")
         splits[split] = root / name
-    if splits and "train" not in splits:
-        found = some(folder.name for folder in splits.values())
-        raise DataError(f"{root} has {found} but no train folder. Add one, or give its classes directly.")
     return {name: splits[name] for name in ("train", "val", "test") if name in splits}
+
+
+def _check_train(root: Path, splits: dict[SplitName, Path]) -> None:
+    if "train" not in splits:
+        found = some(sorted(folder.name for folder in splits.values()))
+        raise DataError(f"{root} has {found} but no train folder. Add one, or give its classes directly.")
+
+
+def _held_out(root: Path, splits: dict[SplitName, Path]) -> Path:
+    """Returns the folder of a layout whose photos a model has not seen: test, or val."""
+    if not splits:
+        return root
+    if folder := splits.get("test") or splits.get("val"):
+        return folder
+    raise DataError(
+        f"{root} has {splits['train'].name} but no test or val folder: nothing is held out. Give the folder with the "
+        f"classes itself, such as {splits['train']}"
+    )
+
+
+def _check_known(root: Path, known: tuple[str, ...]) -> None:
+    """Checks that every folder in `root` is a class that the model knows."""
+    folders = _folders(root)
+    if unknown := [name for name in folders if name not in known]:
+        raise DataError(
+            f"{root} has folders that are no class of the model: {some(unknown)}.{did_you_mean(unknown[0], known)} "
+            f"Name them as the model does, or take them out. It knows: {some(known, 20)}"
+        )
+    if not folders:
+        raise DataError(
+            f"{root} has no folders. Give a folder with one folder of photos for each class, named as the model's "
+            f"classes: {some(known, 20)}"
+        )
 
 
 def _classes(top: Path, root: Path) -> tuple[str, ...]:

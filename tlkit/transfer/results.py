@@ -1,8 +1,6 @@
 """What a training leaves in its run folder, beside the manifest."""
 
-import csv
-import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +11,7 @@ from tlkit import metrics
 from tlkit.data.discover import Photo
 from tlkit.data.split import PhotoSet
 from tlkit.manifest import replacing, sha256_of, write_text
+from tlkit.tables import csv_text
 
 
 def save_model(model: keras.Model, folder: Path) -> Path:
@@ -40,7 +39,8 @@ def save_predictions(folder: Path, photos: PhotoSet, probabilities: np.ndarray) 
 def save_history(folder: Path, rows: Sequence[Mapping[str, float]]) -> None:
     """Saves `history.csv`: one row an epoch; none when the first epoch was interrupted."""
     names = list(rows[0]) if rows else ["epoch"]
-    _save_csv(folder / "history.csv", names, ([f"{row[name]:.6g}" for name in names] for row in rows))
+    cells = ([f"{row[name]:.6g}" for name in names] for row in rows)
+    write_text(folder / "history.csv", csv_text([names, *cells]))
 
 
 def save_labels(folder: Path, classes: Sequence[str]) -> None:
@@ -71,25 +71,4 @@ def save_confusion(
     labels = np.array([photo.label for photo in photos])
     confusion = metrics.confusion_matrix(probabilities, labels)
     rows = ([name, *counts] for name, counts in zip(classes, confusion, strict=True))
-    _save_csv(folder / f"confusion_{split}.csv", ["label \\ prediction", *classes], rows)
-
-
-def _save_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Writes CSV in which no cell can be taken for a formula: class names are whatever folders are called."""
-
-    def safe(cell: object) -> object:
-        return f"'{cell}" if isinstance(cell, str) and cell[:1] in "=+-@\t\r" and not _is_number(cell) else cell
-
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([safe(cell) for cell in header])
-    writer.writerows([safe(cell) for cell in row] for row in rows)
-    write_text(path, text.getvalue())
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
+    write_text(folder / f"confusion_{split}.csv", csv_text([["label \\ prediction", *classes], *rows]))
