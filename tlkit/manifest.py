@@ -217,18 +217,24 @@ def find_run(run: str | Path | None, runs: Path = DEFAULT_RUNS) -> Path:
     Raises:
         RunError: no such run, or it is not complete.
     """
-    if run is None:
-        return newest_run(runs)
-    candidates = [Path(run), runs / run]
-    folders = [path for path in candidates if path.is_dir()]
-    folder = next((path for path in folders if (path / NAME).exists()), folders[0] if folders else None)
-    if folder is None:
-        known = [path.name for path in runs.iterdir()] if runs.is_dir() else []
-        raise RunError(f"There is no run {str(run)!r}, here or in {runs}/.{did_you_mean(str(run), known)}")
+    folder = newest_run(runs) if run is None else locate_run(run, runs)
     status = read_manifest(folder)["status"]
     if status != "complete":
         raise RunError(f"The run {folder} is not complete (its status: {status}). Train again, or name another run.")
     return folder
+
+
+def locate_run(run: str | Path, runs: Path) -> Path:
+    """Returns the folder of a run of any status, even a broken one: a path, or a name inside `runs`.
+
+    Raises:
+        RunError: there is no such folder.
+    """
+    folders = [path for path in (Path(run), runs / run) if path.is_dir()]
+    if not folders:
+        known = [path.name for path in runs.iterdir()] if runs.is_dir() else []
+        raise RunError(f"There is no run {str(run)!r}, here or in {runs}/.{did_you_mean(str(run), known)}")
+    return next((path for path in folders if (path / NAME).exists()), folders[0])
 
 
 def newest_run(runs: Path = DEFAULT_RUNS) -> Path:
@@ -239,7 +245,7 @@ def newest_run(runs: Path = DEFAULT_RUNS) -> Path:
     """
     complete, others = [], 0
     for folder in sorted(runs.iterdir()) if runs.is_dir() else []:
-        if not folder.is_dir():
+        if not folder.is_dir() or folder.name.startswith("."):
             continue
         try:
             manifest = read_manifest(folder)

@@ -114,7 +114,7 @@ def test_a_second_run_with_another_learning_rate_reuses_the_cache(tmp_path, make
 def test_a_cache_above_the_limit_trains_uncached_and_says_so(tmp_path, make_folder, monkeypatch):
     from tlkit.transfer import job
 
-    monkeypatch.setattr(job, "no_room", lambda size: f"{size} bytes are too many")
+    monkeypatch.setattr(job, "make_room", lambda size: f"{size} bytes are too many")
     told = Told()
     folder = finetune(
         options(

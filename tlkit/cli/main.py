@@ -10,7 +10,7 @@ import click
 from tlkit import __version__
 from tlkit.errors import TlkitError, did_you_mean
 
-COMMANDS = ("finetune", "predict", "export", "models")
+COMMANDS = ("finetune", "predict", "export", "models", "runs", "cache", "weights", "doctor")
 INTERRUPTED = 130
 
 

@@ -27,8 +27,6 @@ from tlkit.transfer.freeze import stage_of
 
 CACHE_VERSION = 1
 BATCH = 32
-# Above this, or above half of the free disk, training goes uncached.
-LIMIT_BYTES = 32 * 2**30
 # Layers after the last frozen stage that have no weights and no randomness, and make its output smaller or leave it.
 _SHRINKING = (keras.layers.GlobalAveragePooling2D, keras.layers.Flatten)
 
@@ -66,22 +64,6 @@ def cut(model: keras.Model, frozen: Sequence[str]) -> Parts | None:
 def estimate_bytes(parts: Parts, images: int) -> int:
     """Returns the size of the cache in bytes, before anything is computed."""
     return images * int(np.prod(parts.backbone.output.shape[1:])) * 4
-
-
-def no_room(size: int) -> str | None:
-    """Returns why a cache of `size` bytes can't be kept, or None."""
-    folder = cache_folder()
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as err:
-        return f"the cache folder {folder} can't be made ({err.strerror}); TLKIT_CACHE moves it"
-    if not os.access(folder, os.W_OK):
-        return f"the cache folder {folder} can't be written; TLKIT_CACHE moves it"
-    free = shutil.disk_usage(folder).free
-    limit = min(LIMIT_BYTES, free // 2)
-    if size <= limit:
-        return None
-    return f"the features would take {size / 2**30:.1f} GiB, the limit is {limit / 2**30:.1f} GiB"
 
 
 @dataclass(frozen=True, kw_only=True)

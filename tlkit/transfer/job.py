@@ -9,15 +9,17 @@ import keras
 import numpy as np
 
 from tlkit import metrics
+from tlkit.data.cache import make_room
 from tlkit.data.pipeline import Pixels
 from tlkit.data.split import PhotoSet
 from tlkit.errors import TlkitError
 from tlkit.models import registry
-from tlkit.models.weights import DownloadError, fetch_imagenet, load_weights
+from tlkit.models.imagenet import DownloadError, fetch_imagenet
+from tlkit.models.weights import load_weights
 from tlkit.preprocess import PreprocessSpec
 from tlkit.progress import Progress
 from tlkit.transfer import results, training
-from tlkit.transfer.features import Features, Parts, cut, estimate_bytes, features_of, no_room
+from tlkit.transfer.features import Features, Parts, cut, estimate_bytes, features_of
 from tlkit.transfer.options import FinetuneOptions, Plan
 from tlkit.transfer.source import Source, cached_source, pixel_source
 
@@ -73,9 +75,9 @@ def _load(model: keras.Model, decided: Plan, progress: Progress) -> dict[str, An
         return random
     path = Path(decided.weights).expanduser()
     if decided.weights == "imagenet":
-        top = decided.head == "original" and decided.architecture.fully_connected
+        top = decided.architecture.takes_top(decided.head)
         try:
-            path = fetch_imagenet(decided.architecture, input_size=decided.input_size, top=top)
+            path = fetch_imagenet(decided.architecture, input_size=decided.input_size, top=top, progress=progress)
         except DownloadError as err:
             if decided.own_data:
                 raise
@@ -140,7 +142,7 @@ def _source(prepared: Prepared, spec: PreprocessSpec, progress: Progress) -> tup
     parts: Parts | None = cut(prepared.model, prepared.decided.frozen) if prepared.options.cache else None
     if parts is not None:
         everything = photos.train + photos.held_out
-        if reason := no_room(estimate_bytes(parts, len(everything))):
+        if reason := make_room(estimate_bytes(parts, len(everything))):
             progress.warn(f"Training goes uncached and so slower: {reason}.")
         else:
             features = features_of(parts, photos.root, everything, spec, progress=progress)
