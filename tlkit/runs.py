@@ -107,7 +107,7 @@ def _removable(name: str, runs: Path) -> Path:
         )
     folder = folder.resolve()
     if not (folder / NAME).is_file() or folder.name.startswith("."):
-        known = [listed.folder.name for listed in list_runs(runs)]
+        known = [listed.folder.name for listed in list_runs(runs) if (listed.folder / NAME).is_file()]
         raise RunError(
             f"{folder} is no run: it has no {NAME}, so nothing was removed.{did_you_mean(folder.name, known)} "
             "See the runs with: tlkit runs"
