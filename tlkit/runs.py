@@ -118,6 +118,7 @@ def _removable(name: str, runs: Path) -> Path:
 
 
 def _in_use(folder: Path) -> bool:
+    """Whether a process is training a run right now."""
     return False
 
 

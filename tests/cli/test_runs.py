@@ -1,5 +1,6 @@
 """`tlkit runs`, on a run that was really trained."""
 
+import io
 import json
 import shutil
 
@@ -78,6 +79,13 @@ def test_remove_asks_and_a_no_leaves_the_run(place):
     result = CliRunner().invoke(cli, ["runs", "remove", "lenet"], input="y\n")
     assert result.exit_code == 0
     assert not (place / "lenet").exists()
+
+
+def test_without_anybody_to_ask_nothing_is_removed(place, monkeypatch, capsys):
+    monkeypatch.setattr("sys.stdin", io.StringIO(""))
+    assert main(["runs", "remove", "lenet"]) == 1
+    assert "Error: Nothing was removed, for nobody is there to answer. Say --yes." in capsys.readouterr().err
+    assert (place / "lenet" / NAME).exists()
 
 
 def test_remove_names_what_it_removed_and_the_bytes(place, capsys):

@@ -2,6 +2,9 @@
 
 import hashlib
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 
@@ -61,6 +64,21 @@ def test_fetch_prints_path_bytes_and_sha256_and_where_to_copy_them(server, publi
     expected = {"name": "mobilenet_v2", "path": str(path), "bytes": len(server.content), "sha256": sha256}
     assert json.loads(captured.out) == [expected]
     assert captured.err == ""
+
+
+def test_fetching_imports_neither_keras_nor_tensorflow(server, tmp_path):  # noqa: F811
+    """Ten seconds of imports are no part of a download."""
+    code = (
+        "import sys\nfrom dataclasses import replace\nfrom tlkit.models import registry\n"
+        "from tlkit.cli.main import main\n"
+        "v2 = registry.find('mobilenet_v2')\n"
+        f"v2 = replace(v2, published=replace(v2.published, url='{server.address}/whole/weights_{{size}}{{top}}.h5'))\n"
+        "registry.ARCHITECTURES = (v2,)\n"
+        "code = main(['weights', 'fetch', 'all'])\n"
+        "print(code, sorted({'tensorflow', 'keras'} & set(sys.modules)), file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=os.environ)
+    assert done.stderr.splitlines()[-1] == "0 []"
 
 
 def test_a_failure_of_one_does_not_stop_the_others(server, publish, tmp_path, capsys):  # noqa: F811

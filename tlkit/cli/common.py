@@ -63,13 +63,19 @@ def ask_to_remove(what: Sequence[str], *, yes: bool) -> None:
     """Names what will be removed and asks, unless the answer is given.
 
     Raises:
-        TlkitError: the answer is no.
+        TlkitError: the answer is no, or nobody is there to give one.
     """
     if yes:
         return
     for line in what:
         click.echo(line, err=True)
-    if not click.confirm("Remove this for good?", err=True):
+    try:
+        agreed = click.confirm("Remove this for good?", err=True)
+    except click.Abort as err:
+        if not isinstance(err.__context__, EOFError):
+            raise  # Ctrl-C
+        raise TlkitError("Nothing was removed, for nobody is there to answer. Say --yes.") from err
+    if not agreed:
         raise TlkitError("Nothing was removed.")
 
 

@@ -92,7 +92,7 @@ def in_use(path: Path) -> bool:
     """Whether a live process is working on an entry: it holds the lock, or made the temporary folder."""
     if match := _TEMPORARY.fullmatch(path.name):
         return _is_alive(int(match["pid"]))
-    return _is_held(path.with_name(f"{path.name.removesuffix('.partial')}.lock"))
+    return _is_held(path.with_name(path.name.removesuffix(".partial")))
 
 
 def _is_alive(pid: int) -> bool:
@@ -107,12 +107,12 @@ def _is_alive(pid: int) -> bool:
     return True
 
 
-def _is_held(lock: Path) -> bool:
-    """Whether another process has locked a file. Without the file, or where there are no such locks, nobody has."""
+def _is_held(folder: Path) -> bool:
+    """Whether another process has locked a folder. Without a lock file, or on systems without such locks, none has."""
     try:
         import fcntl
 
-        with lock.open("rb") as file:
+        with (folder.parent / ".tlkit" / f"{folder.name}.lock").open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
@@ -207,9 +207,6 @@ def clear() -> tuple[list[Entry], list[Entry]]:
     removed = [entry for entry in found if not entry.in_use]
     for entry in removed:
         remove(entry)
-    for lock in (cache_folder() / "features").glob("*.lock"):
-        if _FEATURES.fullmatch(lock.stem) and not _is_held(lock):
-            lock.unlink(missing_ok=True)
     return removed, [entry for entry in found if entry.in_use]
 
 
