@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -123,8 +123,16 @@ def diagnose(runs: Path, progress: Progress) -> Diagnosis:
         look_at_folder("runs", runs, remedy="give another place: --runs", required=True),
         look_at_folder("cache", cache_folder(), remedy="set TLKIT_CACHE to a folder on another disk"),
     ]
-    findings = [found[capability.name] for capability in CAPABILITIES] + folders
-    return Diagnosis(findings=findings, conflicts=find_conflicts(this_environment()))
+    conflicts = find_conflicts(this_environment())
+    tried = [found[capability.name] for capability in CAPABILITIES]
+    return Diagnosis(findings=[_after(conflicts, one) for one in tried] + folders, conflicts=conflicts)
+
+
+def _after(conflicts: list[Conflict], finding: Finding) -> Finding:
+    """Puts first things first: a conflict is the likelier cause of what is broken."""
+    if finding.status != "broken" or not conflicts:
+        return finding
+    return replace(finding, remedy=f"settle the conflicts first; if it is still broken: {finding.remedy}")
 
 
 def _workers() -> int:

@@ -75,10 +75,11 @@ def test_a_broken_one_is_exit_code_1(quick, capsys):
 
 
 def test_a_conflict_is_exit_code_1_and_printed_with_its_remedy(quick, capsys, monkeypatch):
-    quick()
+    quick(train=("broken", "No module named 'jax'", "pip install keras"))
     env = conflicts.Environment(versions={}, variables={"KERAS_BACKEND": "jax"}, python=(3, 11))
     monkeypatch.setattr(doctor, "this_environment", lambda: env)
     assert main(["doctor"]) == 1
     out = capsys.readouterr().out
+    assert "-> settle the conflicts first; if it is still broken: pip install keras" in out
     assert "Conflict: KERAS_BACKEND=jax\n  tlkit trains and exports on TensorFlow" in out
     assert out.endswith("  -> unset KERAS_BACKEND\n")
