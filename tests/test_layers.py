@@ -15,6 +15,8 @@ LAYERS = {
     "tlkit.manifest": 0,
     "tlkit.preprocess": 0,
     "tlkit.progress": 0,
+    "tlkit.runs": 0,
+    "tlkit.sizes": 0,
     "tlkit.tables": 0,
     "tlkit.models": 1,
     "tlkit.metrics": 1,
@@ -25,6 +27,9 @@ LAYERS = {
     "tlkit.classifier": 3,
     "tlkit.predict": 3,
     "tlkit.evaluate": 3,
+    "tlkit.conflicts": 4,
+    "tlkit.doctor": 4,
+    "tlkit.probes": 4,
     "tlkit.api": 5,
     "tlkit.cli": 6,
     "tlkit.__main__": 6,
@@ -47,6 +52,12 @@ LIGHT = (
     "tlkit/metrics.py",
     "tlkit/shifts.py",
     "tlkit/tables.py",
+    "tlkit/runs.py",
+    "tlkit/sizes.py",
+    "tlkit/conflicts.py",
+    "tlkit/doctor.py",
+    "tlkit/probes.py",
+    "tlkit/models/imagenet.py",
     "tlkit/models/registry.py",
     "tlkit/transfer/options.py",
     "tlkit/transfer/finetune.py",
@@ -134,7 +145,7 @@ def test_architectures_import_keras_only():
 
 
 def test_base_modules_need_the_standard_library_only():
-    for name in ("errors", "lazy", "lock", "manifest", "tables"):
+    for name in ("errors", "lazy", "lock", "manifest", "runs", "sizes", "tables"):
         used = {n.partition(".")[0] for n in imports(ROOT / "tlkit" / f"{name}.py", top_level=True)}
         assert used <= {*sys.stdlib_module_names, "tlkit"}
 

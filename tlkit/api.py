@@ -173,7 +173,8 @@ def build(
         TlkitError: an unknown name, a size that does not fit, weights that don't fit or can't be had.
     """
     from tlkit.models import registry
-    from tlkit.models.weights import fetch_imagenet, load_weights
+    from tlkit.models.imagenet import fetch_imagenet
+    from tlkit.models.weights import load_weights
 
     architecture = registry.find(name)
     model = registry.build(name, classes=classes, input_size=input_size, head=head, **options)

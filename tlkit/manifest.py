@@ -244,14 +244,7 @@ def find_run(run: str | Path | None, runs: Path = DEFAULT_RUNS) -> Path:
     Raises:
         RunError: no such run, or it is not complete.
     """
-    if run is None:
-        return newest_run(runs)
-    candidates = [Path(run), runs / run]
-    folders = [path for path in candidates if path.is_dir()]
-    folder = next((path for path in folders if (path / NAME).exists()), folders[0] if folders else None)
-    if folder is None:
-        known = [path.name for path in run_folders(runs)]
-        raise RunError(f"There is no run {str(run)!r}, here or in {runs}/.{did_you_mean(str(run), known)}")
+    folder = newest_run(runs) if run is None else locate_run(run, runs)
     status = read_manifest(folder)["status"]
     if status != "complete":
         raise RunError(f"The run {folder} is not complete (its status: {status}). Train again, or name another run.")
@@ -263,6 +256,19 @@ def run_folders(runs: Path) -> list[Path]:
     if not runs.is_dir():
         return []
     return sorted(path for path in runs.iterdir() if path.is_dir() and not path.name.startswith("."))
+
+
+def locate_run(run: str | Path, runs: Path) -> Path:
+    """Returns the folder of a run of any status, even a broken one: a path, or a name inside `runs`.
+
+    Raises:
+        RunError: there is no such folder.
+    """
+    folders = [path for path in (Path(run), runs / run) if path.is_dir()]
+    if not folders:
+        known = [path.name for path in run_folders(runs)]
+        raise RunError(f"There is no run {str(run)!r}, here or in {runs}/.{did_you_mean(str(run), known)}")
+    return next((path for path in folders if (path / NAME).exists()), folders[0])
 
 
 def newest_run(runs: Path = DEFAULT_RUNS) -> Path:

@@ -3,6 +3,7 @@
 import json
 import os
 import pty
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +17,7 @@ from tlkit.cli.main import COMMANDS, cli, main
 from ..conftest import ROOT, coloured
 
 TLKIT = [sys.executable, "-m", "tlkit"]
+REFERENCE = runpy.run_path(str(ROOT / "docs" / "make_commands.py"), run_name="reference")
 
 
 def tlkit(*args, cwd, **env):
@@ -24,28 +26,60 @@ def tlkit(*args, cwd, **env):
     )
 
 
-@pytest.mark.parametrize("name", COMMANDS)
-def test_every_command_has_help_an_example_json_and_a_docs_entry(name):
-    result = CliRunner().invoke(cli, [name, "--help"])
+@pytest.mark.parametrize("path", REFERENCE["paths"](), ids=" ".join)
+def test_every_command_has_help_an_example_json_and_a_docs_entry(path):
+    result = CliRunner().invoke(cli, [*path, "--help"])
     assert result.exit_code == 0
-    assert f"Example:\n    tlkit {name}" in result.output
+    assert f"Example:\n    tlkit {' '.join(path)}" in result.output
     assert "--json" in result.output
-    assert f"## tlkit {name}" in (ROOT / "docs" / "commands.md").read_text()
+    assert f"## tlkit {' '.join(path)}\n" in (ROOT / "docs" / "commands.md").read_text()
+
+
+def test_every_command_is_in_the_order_of_use_and_subcommands_follow_theirs():
+    paths = REFERENCE["paths"]()
+    assert [path[0] for path in paths if len(path) == 1] == list(COMMANDS)
+    assert [path for path in paths if path[0] == "runs"] == [
+        ("runs",),
+        ("runs", "list"),
+        ("runs", "show"),
+        ("runs", "remove"),
+    ]
 
 
 def test_the_command_reference_is_what_help_prints():
     text = (ROOT / "docs" / "commands.md").read_text()
-    for name in COMMANDS:
-        help_text = CliRunner().invoke(cli, [name, "--help"], prog_name="tlkit", terminal_width=100).output
-        assert help_text.strip() in text, f"docs/commands.md is out of date: run python docs/make_commands.py ({name})"
+    for path in REFERENCE["paths"]():
+        what = f"docs/commands.md is out of date: run python docs/make_commands.py ({' '.join(path)})"
+        assert REFERENCE["help_of"](path) in text, what
+    assert REFERENCE["reference"]() == text
 
 
-@pytest.mark.parametrize("args", [["--help"], ["models"], ["models", "vgg16"], ["finetune", "--help"], ["--version"]])
-def test_light_commands_import_no_tensorflow(args):
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["--help"],
+        ["models"],
+        ["models", "vgg16"],
+        ["finetune", "--help"],
+        ["--version"],
+        ["runs"],
+        ["runs", "--json"],
+        ["runs", "show", "--help"],
+        ["cache"],
+        ["cache", "limit"],
+        ["cache", "clear", "--yes"],
+        ["weights"],
+        ["doctor", "--help"],
+    ],
+    ids=" ".join,
+)
+def test_light_commands_import_no_tensorflow(args, tmp_path, monkeypatch):
+    monkeypatch.setenv("TLKIT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
     code = (
         "import sys\nfrom tlkit.cli.main import main\n"
         f"code = main({args!r})\n"
-        "heavy = sorted({'tensorflow', 'keras', 'numpy', 'sklearn'} & set(sys.modules))\n"
+        "heavy = sorted({'tensorflow', 'keras', 'numpy', 'sklearn', 'h5py'} & set(sys.modules))\n"
         "print(code, heavy, file=sys.stderr)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

@@ -11,7 +11,8 @@ from keras.src.legacy.saving import legacy_h5_format
 
 from tlkit.errors import WeightsError
 from tlkit.models import registry
-from tlkit.models.weights import DownloadError, fetch_imagenet, load_weights
+from tlkit.models.imagenet import DownloadError, fetch_imagenet
+from tlkit.models.weights import load_weights
 
 V2 = registry.find("mobilenet_v2")
 VGG = registry.find("vgg16")

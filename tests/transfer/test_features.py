@@ -181,18 +181,6 @@ def test_two_processes_share_one_pass(photos, own_cache):
     assert "another process computes the same; waiting for it" in told[0]
 
 
-def test_a_cache_above_the_limit_is_refused_with_figures(own_cache, monkeypatch):
-    monkeypatch.setattr(cache, "LIMIT_BYTES", 2**30)
-    assert cache.no_room(2**29) is None
-    assert cache.no_room(2**31) == "the features would take 2.0 GiB, the limit is 1.0 GiB"
-
-
-def test_a_cache_folder_that_cant_be_made_is_no_room(tmp_path, monkeypatch):
-    (tmp_path / "file").write_text("")
-    monkeypatch.setenv("TLKIT_CACHE", str(tmp_path / "file" / "cache"))
-    assert "can't be made" in cache.no_room(1)
-
-
 def test_features_do_not_depend_on_the_batch(photos, own_cache):
     model = model_of()
     parts = cut(model, registry.find("mobilenet_v2").stages)

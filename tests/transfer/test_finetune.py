@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 
+from tlkit.data.cache import change_limit
 from tlkit.errors import DataError, OptionError, WeightsError
 from tlkit.manifest import read_manifest, sha256_of
 from tlkit.models import registry
@@ -112,9 +113,8 @@ def test_a_second_run_with_another_learning_rate_reuses_the_cache(tmp_path, make
 
 
 def test_a_cache_above_the_limit_trains_uncached_and_says_so(tmp_path, make_folder, monkeypatch):
-    from tlkit.transfer import job
-
-    monkeypatch.setattr(job, "no_room", lambda size: f"{size} bytes are too many")
+    monkeypatch.setenv("TLKIT_CACHE", str(tmp_path / "cache"))
+    change_limit(50_000)
     told = Told()
     folder = finetune(
         options(
@@ -126,7 +126,17 @@ def test_a_cache_above_the_limit_trains_uncached_and_says_so(tmp_path, make_fold
         told,
     )
     assert read_manifest(folder)["freeze"]["cache"] is None
-    assert any("Training goes uncached and so slower: 92160 bytes are too many" in line for line in told.lines)
+    assert any(
+        "uncached and so slower: the features would take 92.2 kB, the limit of the cache is 50.0 kB" in line
+        for line in told.lines
+    )
+
+
+def test_a_second_run_needs_no_room_for_what_is_cached(tmp_path, make_folder, monkeypatch):
+    monkeypatch.setenv("TLKIT_CACHE", str(tmp_path / "cache"))
+    change_limit(150_000)  # of which the features take 92 kB: twice would not fit
+    values = options(**FROZEN, data=make_folder(each=6), epochs=1, runs=tmp_path / "runs")
+    assert [read_manifest(finetune(values))["freeze"]["cache"] for _ in range(2)] == ["computed", "reused"]
 
 
 def test_frozen_stages_are_bit_identical_to_the_weights_file(tmp_path, make_folder):

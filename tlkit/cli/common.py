@@ -7,13 +7,37 @@ from typing import Any, TypeVar
 
 import click
 
+from tlkit.errors import TlkitError, did_you_mean
 from tlkit.manifest import DEFAULT_RUNS
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 # The exit code after Ctrl-C, as shells have it.
 INTERRUPTED = 130
-HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+HELP: dict[str, Any] = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+
+
+class Subcommands(click.Group):
+    """A command with subcommands. Without one it is its first, with that one's options."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Puts the first subcommand in front of options that come without one."""
+        if not args or (args[0].startswith("-") and args[0] not in HELP["help_option_names"]):
+            args = [next(iter(self.commands)), *args]
+        return super().parse_args(ctx, args)
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Returns the names in the order of definition."""
+        return list(self.commands)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Suggests the closest subcommand for one that does not exist."""
+        if args[0] not in self.commands:
+            known = ", ".join(self.commands)
+            ctx.fail(f"{ctx.command_path} takes {known}, not {args[0]!r}.{did_you_mean(args[0], self.commands)}")
+        return super().resolve_command(ctx, args)
 
 
 def json_option(function: F) -> F:
@@ -30,6 +54,31 @@ def runs_option(function: F) -> F:
         show_default=True,
         help="Folder that holds the runs.",
     )(function)
+
+
+def yes_option(function: F) -> F:
+    """Adds `--yes`."""
+    return click.option("--yes", is_flag=True, help="Do not ask.")(function)
+
+
+def ask_to_remove(what: Sequence[str], *, yes: bool) -> None:
+    """Names what will be removed and asks, unless the answer is given.
+
+    Raises:
+        TlkitError: the answer is no, or nobody is there to give one.
+    """
+    if yes:
+        return
+    for line in what:
+        click.echo(line, err=True)
+    try:
+        agreed = click.confirm("Remove this for good?", err=True)
+    except click.Abort as err:
+        if not isinstance(err.__context__, EOFError):
+            raise  # Ctrl-C
+        raise TlkitError("Nothing was removed, for nobody is there to answer. Say --yes.") from err
+    if not agreed:
+        raise TlkitError("Nothing was removed.")
 
 
 def print_json(value: object) -> None:

@@ -12,7 +12,7 @@ from tlkit import __version__
 from tlkit.cli.common import INTERRUPTED
 from tlkit.errors import TlkitError, did_you_mean
 
-COMMANDS = ("finetune", "predict", "evaluate", "export", "models")
+COMMANDS = ("finetune", "predict", "evaluate", "export", "models", "runs", "cache", "weights", "doctor")
 
 
 class Commands(click.Group):

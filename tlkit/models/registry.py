@@ -84,6 +84,10 @@ class Architecture:
         """Returns the smallest input size with that head, in pixels."""
         return self.input_size if head == "original" and self.fully_connected else self.min_input_size
 
+    def takes_top(self, head: Head) -> bool:
+        """Whether that head is pretrained too: the published file with the classifier is the one to take."""
+        return head == "original" and self.fully_connected
+
 
 def stages(first: int, last: int, *before: str) -> tuple[str, ...]:
     """Names stages: `stages(1, 2, "stem")` is `("stem", "stage1", "stage2")`."""

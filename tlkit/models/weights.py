@@ -1,13 +1,10 @@
-"""Where pretrained weights come from, and how they reach our layers.
+"""How pretrained weights reach our layers.
 
 Files are read tensor by tensor with h5py; nothing in them is ever run.
 """
 
 import contextlib
 import io
-import os
-import socket
-import sys
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,14 +17,9 @@ import numpy as np
 
 from tlkit.errors import WeightsError, some
 from tlkit.manifest import sha256_of
-from tlkit.models.registry import Architecture, Published
+from tlkit.models.registry import Architecture
 
 _SUFFIXES = (".weights.h5", ".h5", ".hdf5", ".keras")
-_PATIENCE = 10  # seconds without an answer, after which a download is given up
-
-
-class DownloadError(WeightsError):
-    """ImageNet weights are neither in Keras' cache nor to be had from the network."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,48 +28,6 @@ class Loaded:
 
     sha256: str
     head: bool
-
-
-def fetch_imagenet(architecture: Architecture, *, input_size: int, top: bool) -> Path:
-    """Returns the file of ImageNet weights from Keras' cache, downloading it when it is not there.
-
-    Raises:
-        WeightsError: nobody publishes any for this architecture.
-        DownloadError: they can't be had; the message names the file, its place and the other options.
-    """
-    published = architecture.published
-    if published is None:
-        raise WeightsError(f"There are no ImageNet weights for {architecture.name}. Use --weights none or a file.")
-    url = _url(published, input_size, top)
-    name = url.rpartition("/")[2]
-    home = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras")
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(_PATIENCE)
-    try:
-        with contextlib.redirect_stdout(sys.stderr):  # Keras' download bar goes to stdout, which is for results
-            path = keras.utils.get_file(
-                name, url, cache_dir=str(home), cache_subdir="models", file_hash=_md5(published, top)
-            )
-            return Path(path)
-    except Exception as err:  # urllib, HTTP, checksum and file errors alike; Keras wraps some in plain Exception
-        raise DownloadError(
-            f"The ImageNet weights of {architecture.name} could not be downloaded ({_first_line(err)}).\n"
-            f"Do one of these:\n"
-            f"  - fetch {url}\n    on a machine with a network and put it at {home / 'models' / name}\n"
-            f"  - pass a file that you have: --weights PATH (.weights.h5, .h5 of {published.source}, or .keras)\n"
-            f"  - train without pretrained weights: --weights none --freeze none"
-        ) from err
-    finally:
-        socket.setdefaulttimeout(before)
-
-
-def _url(published: Published, input_size: int, top: bool) -> str:
-    size = input_size if input_size in published.sizes else published.sizes[-1]
-    return published.url.format(size=size, top=published.top_suffix if top else published.no_top_suffix)
-
-
-def _md5(published: Published, top: bool) -> str | None:
-    return published.md5.get(published.top_suffix if top else published.no_top_suffix)
 
 
 def _first_line(err: BaseException) -> str:

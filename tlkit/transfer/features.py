@@ -19,21 +19,24 @@ import keras
 import numpy as np
 
 from tlkit.data.augment import Augmentation
-from tlkit.data.cache import cache_folder
+from tlkit.data.cache import cache_folder, make_room
 from tlkit.data.discover import Photo
 from tlkit.data.pipeline import Batch, Pixels
 from tlkit.lock import exclusive
 from tlkit.manifest import write_json
 from tlkit.preprocess import PreprocessSpec
 from tlkit.progress import Progress
+from tlkit.sizes import bytes_in
 from tlkit.transfer.freeze import stage_of
 
 CACHE_VERSION = 2
 BATCH = 32
-# Above this, or above half of the free disk, training goes uncached.
-LIMIT_BYTES = 32 * 2**30
 # Layers after the last frozen stage that have no weights and no randomness, and make its output smaller or leave it.
 _SHRINKING = (keras.layers.GlobalAveragePooling2D, keras.layers.Flatten)
+
+
+class NoRoomError(Exception):
+    """Features can't be cached. The message is the reason, a part of a sentence; training goes on without."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,22 +72,6 @@ def cut(model: keras.Model, frozen: Sequence[str]) -> Parts | None:
 def estimate_bytes(parts: Parts, samples: int) -> int:
     """Returns the size of the cache in bytes, before anything is computed."""
     return samples * int(np.prod(parts.backbone.output.shape[1:])) * 4
-
-
-def no_room(size: int) -> str | None:
-    """Returns why a cache of `size` bytes can't be kept, or None."""
-    folder = cache_folder()
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as err:
-        return f"the cache folder {folder} can't be made ({err.strerror}); TLKIT_CACHE moves it"
-    if not os.access(folder, os.W_OK):
-        return f"the cache folder {folder} can't be written; TLKIT_CACHE moves it"
-    free = shutil.disk_usage(folder).free
-    limit = min(LIMIT_BYTES, free // 2)
-    if size <= limit:
-        return None
-    return f"the features would take {size / 2**30:.1f} GiB, the limit is {limit / 2**30:.1f} GiB"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,6 +131,10 @@ def features_of(parts: Parts, wanted: Wanted, *, progress: Progress) -> Features
         parts: The cut model, with its weights.
         wanted: What to run it on.
         progress: Shows a bar.
+
+    Raises:
+        NoRoomError: they would take more than the cache may.
+        DataError: a photo can't be read any more.
     """
     samples = wanted.samples()
     row = {(photo.sha256, view): i for i, (photo, view) in enumerate(samples)}
@@ -155,13 +146,25 @@ def features_of(parts: Parts, wanted: Wanted, *, progress: Progress) -> Features
     def waiting() -> None:
         progress.say("Frozen stages: another process computes the same; waiting for it")
 
+    _make_room(0)
     with exclusive(folder, waiting=waiting):
         if (found := _read(folder, shape)) is not None:  # that process is done
             return Features(array=found, row=row, reused=True)
+        _make_room(estimate_bytes(parts, len(samples)) - bytes_in(_partial(folder)))
         _compute(folder, parts, wanted, samples, progress)
     written = _read(folder, shape)
     assert written is not None, folder  # it was just made
     return Features(array=written, row=row, reused=False)
+
+
+def _make_room(size: int) -> None:
+    if reason := make_room(size):
+        raise NoRoomError(reason)
+
+
+def _partial(folder: Path) -> Path:
+    """Returns where the pass that makes a folder of features writes."""
+    return folder.with_name(f"{folder.name}.partial")
 
 
 def _key(parts: Parts, wanted: Wanted, samples: Sequence[tuple[Photo, int | None]]) -> str:
@@ -209,7 +212,7 @@ def _compute(
 
     Rows are written as they come, not through a map of the file: on a full disk a map kills the process.
     """
-    partial = folder.with_name(f"{folder.name}.partial")
+    partial = _partial(folder)
     partial.mkdir(parents=True, exist_ok=True)
     about = {"base": parts.backbone.name, "boundary": parts.boundary, "images": len(samples)}
     write_json(partial / "about.json", about)

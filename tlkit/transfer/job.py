@@ -13,11 +13,12 @@ from tlkit.data.pipeline import Pixels
 from tlkit.data.split import PhotoSet
 from tlkit.errors import TlkitError
 from tlkit.models import registry
-from tlkit.models.weights import DownloadError, fetch_imagenet, load_weights
+from tlkit.models.imagenet import DownloadError, fetch_imagenet
+from tlkit.models.weights import load_weights
 from tlkit.preprocess import PreprocessSpec
 from tlkit.progress import Progress
 from tlkit.transfer import results
-from tlkit.transfer.features import Features, Parts, Wanted, cut, estimate_bytes, features_of, no_room
+from tlkit.transfer.features import Features, NoRoomError, Parts, Wanted, cut, features_of
 from tlkit.transfer.loop import Training
 from tlkit.transfer.options import FinetuneOptions, Plan
 from tlkit.transfer.source import Source, cached_source, pixel_source
@@ -81,9 +82,9 @@ def _load(model: keras.Model, decided: Plan, progress: Progress) -> dict[str, An
         return random
     path = Path(decided.weights).expanduser()
     if decided.weights == "imagenet":
-        top = decided.head == "original" and decided.architecture.fully_connected
+        top = decided.architecture.takes_top(decided.head)
         try:
-            path = fetch_imagenet(decided.architecture, input_size=decided.input_size, top=top)
+            path = fetch_imagenet(decided.architecture, input_size=decided.input_size, top=top, progress=progress)
         except DownloadError as err:
             if decided.own_data:
                 raise
@@ -165,19 +166,16 @@ def _source(prepared: Prepared, spec: PreprocessSpec, progress: Progress) -> tup
             augmentation=augmentation,
             spec=spec,
         )
-        samples = len(wanted.samples())
-        if reason := no_room(estimate_bytes(parts, samples)):
-            progress.warn(f"Training goes uncached and so slower: {reason}.")
-        else:
+        try:
             features = features_of(parts, wanted, progress=progress)
+        except NoRoomError as err:
+            progress.warn(f"Training goes uncached and so slower: {err}.")
+        else:
             if features.reused:
-                progress.say(f"Frozen stages: the output of {samples} {_photos(augmentation)} is reused from the cache")
+                what = "photos" if augmentation is None else "photos and views"
+                progress.say(f"Frozen stages: the output of {len(features.row)} {what} is reused from the cache")
             return cached_source(parts, features, photos, weights, augmentation), features
     return pixel_source(prepared.model, photos, spec, weights, augmentation), None
-
-
-def _photos(augmentation: Augmentation | None) -> str:
-    return "photos" if augmentation is None else "photos and views"
 
 
 def _check_features(model: keras.Model, photos: PhotoSet, spec: PreprocessSpec, probabilities: np.ndarray) -> None:

@@ -1,0 +1,103 @@
+"""`tlkit weights`: published weights, fetched before a machine goes offline."""
+
+from typing import Any
+
+import click
+
+from tlkit.cli.common import HELP, Subcommands, json_option, print_json, print_table
+
+
+@click.group("weights", cls=Subcommands, context_settings=HELP)
+def command() -> None:
+    """List and fetch ImageNet weights. Without a subcommand: list, which takes --json.
+
+    \b
+    Example:
+      tlkit weights
+      tlkit weights fetch mobilenet_v2
+    """
+
+
+@command.command("list", context_settings=HELP)
+@json_option
+def list_(as_json: bool) -> None:
+    """List the files that finetune takes by default, and which of them are in Keras' cache.
+
+    A file for another input size or head is listed when it is there.
+
+    \b
+    Example:
+      tlkit weights list
+      tlkit weights list --json
+    """
+    from tlkit.models.imagenet import listed_files, models_folder
+    from tlkit.sizes import bytes_in, size_text
+
+    found: list[dict[str, Any]] = [
+        {
+            "name": architecture.name,
+            "file": file.path.name,
+            "path": str(file.path),
+            "bytes": bytes_in(file.path) if file.path.is_file() else None,
+        }
+        for architecture, file in listed_files()
+    ]
+    if as_json:
+        print_json(found)
+        return
+    rows = [["name", "file", "in Keras' cache", "size"]]
+    for row in found:
+        here = row["bytes"] is not None
+        rows.append([row["name"], row["file"], "yes" if here else "no", size_text(row["bytes"]) if here else "-"])
+    print_table(rows, right=(3,))
+    click.echo(f"Keras' cache is {models_folder()}. What is not there: tlkit weights fetch NAME")
+
+
+@command.command("fetch", context_settings=HELP)
+@click.argument("names", nargs=-1, required=True, metavar="NAME...")
+@click.option("--input-size", type=click.IntRange(1, 2048), metavar="PIXELS", help="Default: the architecture's own.")
+@click.option("--head", type=click.Choice(["gap", "original"]), help="As for finetune. Default: gap")
+@json_option
+def fetch(names: tuple[str, ...], input_size: int | None, head: Any, as_json: bool) -> None:  # noqa: ANN401
+    """Fetch the very files that finetune would take for --base NAME with these options; `all` is every one.
+
+    If one can't be fetched, the others are, and the exit code is 1.
+
+    \b
+    Example:
+      tlkit weights fetch mobilenet_v2
+      tlkit weights fetch mobilenet_v2 --input-size 96
+      tlkit weights fetch all
+    """
+    from tlkit.errors import WeightsError
+    from tlkit.manifest import sha256_of
+    from tlkit.models.imagenet import DownloadError, fetch_imagenet, models_folder, with_weights
+    from tlkit.models.registry import check_input_size
+    from tlkit.progress import Screen
+    from tlkit.sizes import size_text
+
+    wanted = [(a, head or a.head, input_size or a.input_size) for a in with_weights(names)]
+    for architecture, its_head, size in wanted:
+        check_input_size(architecture, its_head, size)
+    screen = Screen()
+    fetched: list[dict[str, Any]] = []
+    for architecture, its_head, size in wanted:
+        try:
+            top = architecture.takes_top(its_head)
+            path = fetch_imagenet(architecture, input_size=size, top=top, progress=screen)
+        except DownloadError as err:
+            click.echo(f"Error: {err}", err=True)
+            continue
+        size, sha256 = path.stat().st_size, sha256_of(path)
+        fetched.append({"name": architecture.name, "path": str(path), "bytes": size, "sha256": sha256})
+        if not as_json:
+            click.echo(f"{architecture.name}: {path}\n  {size_text(size)}, sha256 {sha256}")
+    if as_json:
+        print_json(fetched)
+    elif fetched:
+        click.echo(
+            f"For a machine that is offline, copy from {models_folder()} to $KERAS_HOME/models there, "
+            "or ~/.keras/models when KERAS_HOME is not set."
+        )
+    if len(fetched) < len(wanted):
+        raise WeightsError(f"{len(wanted) - len(fetched)} of {len(wanted)} files could not be fetched.")
