@@ -12,6 +12,8 @@ LAYERS = {
     "tlkit.errors": 0,
     "tlkit.lazy": 0,
     "tlkit.manifest": 0,
+    "tlkit.manifest_fields": 0,
+    "tlkit.names": 0,
     "tlkit.preprocess": 0,
     "tlkit.progress": 0,
     "tlkit.models": 1,
@@ -33,6 +35,8 @@ LIGHT = (
     "tlkit/errors.py",
     "tlkit/lazy.py",
     "tlkit/manifest.py",
+    "tlkit/manifest_fields.py",
+    "tlkit/names.py",
     "tlkit/preprocess.py",
     "tlkit/progress.py",
     "tlkit/predict.py",
@@ -123,7 +127,7 @@ def test_architectures_import_keras_only():
 
 
 def test_base_modules_need_the_standard_library_only():
-    for name in ("errors", "lazy", "manifest"):
+    for name in ("errors", "lazy", "manifest", "manifest_fields", "names"):
         used = {n.partition(".")[0] for n in imports(ROOT / "tlkit" / f"{name}.py", top_level=True)}
         assert used <= {*sys.stdlib_module_names, "tlkit"}
 
