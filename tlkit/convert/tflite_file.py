@@ -2,6 +2,7 @@
 
 import json
 import zipfile
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,11 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from tlkit.errors import TlkitError
+from tlkit.names import class_name_problem
 
 # Operations with weights: none of these may be float in an int8 artifact.
 _WEIGHTED = {"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV", "CONV_3D", "BATCH_MATMUL"}
+_MOST_PACKED = 64 * 2**20  # bytes of labels or metadata
 _OPERATIONS = {code: name for name, code in vars(schema.BuiltinOperator).items() if not name.startswith("_")}
 _TYPES = {code: name for name, code in vars(schema.TensorType).items() if not name.startswith("_")}
 
@@ -50,6 +53,34 @@ def operations(content: bytes) -> list[Operation]:
 def float_operations(content: bytes) -> list[str]:
     """Returns the names of all floating-point operations, each once, sorted."""
     return sorted({operation.name for operation in operations(content) if operation.is_float})
+
+
+def weights_by_type(content: bytes) -> dict[str, int]:
+    """Returns how many numbers of each type a .tflite file holds as constants, such as `{"INT8": 2202560}`."""
+    model = schema.Model.GetRootAs(content, 0)
+    found: Counter[str] = Counter()
+    for index in range(model.SubgraphsLength()):
+        graph = model.Subgraphs(index)
+        for i in range(graph.TensorsLength()):
+            tensor = graph.Tensors(i)
+            if model.Buffers(tensor.Buffer()).DataLength():
+                found[_TYPES[tensor.Type()]] += int(np.prod(tensor.ShapeAsNumpy())) if tensor.ShapeLength() else 1
+    return dict(found)
+
+
+def check_weights(content: bytes, wanted: str) -> None:
+    """Checks that most weights of a file are of the type that its precision promises.
+
+    Raises:
+        TlkitError: they are not.
+    """
+    found = weights_by_type(content)
+    if 2 * found.get(wanted, 0) <= sum(found.values()):
+        held = ", ".join(f"{count:,} {name}" for name, count in sorted(found.items())) or "none"
+        raise TlkitError(
+            f"The converter was asked for {wanted} weights and wrote {held}. That file was not kept. "
+            "Export with --precision float32."
+        )
 
 
 def check_int8(content: bytes) -> None:
@@ -96,11 +127,17 @@ def unpack(path: Path) -> tuple[list[str], dict[str, Any]]:
     """Reads what `pack` wrote: the labels, in order, and what the file says about itself.
 
     Raises:
-        TlkitError: the file has no such parts.
+        TlkitError: the file has no such parts, or a label that can't be one.
     """
     try:
         with zipfile.ZipFile(path) as archive:
+            if any(archive.getinfo(name).file_size > _MOST_PACKED for name in ("labels.txt", "tlkit.json")):
+                raise ValueError("too large")
             labels = archive.read("labels.txt").decode().splitlines()
-            return labels, json.loads(archive.read("tlkit.json"))
-    except (zipfile.BadZipFile, KeyError, ValueError) as err:
+            about = json.loads(archive.read("tlkit.json"))
+    except (zipfile.BadZipFile, KeyError, ValueError, NotImplementedError, RecursionError) as err:
         raise TlkitError(f"{path} carries no labels of tlkit's. Export it with: tlkit export --to tflite") from err
+    for label in labels:
+        if problem := class_name_problem(label):
+            raise TlkitError(f"{path} carries the label {label!r}, which {problem}. Export it again.")
+    return labels, about
