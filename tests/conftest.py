@@ -1,5 +1,7 @@
 """What tests share: real photos in every format, a cache of their own, one trained run and its artifact."""
 
+import builtins
+import errno
 import io
 import os
 import shutil
@@ -146,3 +148,82 @@ def artifact(run_folder, tmp_path_factory):
     run = Path(shutil.copytree(run_folder, tmp_path_factory.mktemp("exported") / "lenet"))
     made = run / export(run, ExportOptions())["path"]
     return Path(shutil.copy(made, tmp_path_factory.mktemp("artifact") / "model.tflite"))
+
+
+class FullDisk:
+    """A folder whose disk becomes full at the k-th step that needs room: a file made, a write, a rename, a folder made.
+
+    From then on whatever writes fails too, except renames: they need no room. `steps` counts what was asked for.
+    """
+
+    def __init__(self, folder):
+        self.folder, self.full_at, self.steps = Path(folder).resolve(), None, 0
+
+    def becomes_full_at(self, step):
+        """Starts counting; None never fails."""
+        self.full_at, self.steps = step, 0
+
+    def covers(self, path):
+        return isinstance(path, str | os.PathLike) and Path(os.path.abspath(path)).is_relative_to(self.folder)
+
+    def take(self, path, *, renames=False):
+        """Counts a step, and fails where the disk is full. A write, unlike all else, does not know its path."""
+        self.steps += 1
+        if self.full_at is not None and (self.steps == self.full_at or (self.steps > self.full_at and not renames)):
+            error = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            if path is not None:
+                error.filename = os.fspath(path)
+            raise error
+
+
+@pytest.fixture
+def full_disk(tmp_path, monkeypatch):
+    """A `FullDisk` over `tmp_path`, for what Python writes there (not for what C++ does)."""
+    disk = FullDisk(tmp_path)
+    real_open, real_os_open, real_replace, real_mkdir = io.open, os.open, os.replace, os.mkdir
+
+    class Raw(io.FileIO):
+        def write(self, data):
+            disk.take(None)
+            return super().write(data)
+
+    def opened(file, mode="r", buffering=-1, encoding=None, errors=None, newline=None, closefd=True, opener=None):
+        if not (set(mode) & set("wax+")) or not disk.covers(file):
+            return real_open(file, mode, buffering, encoding, errors, newline, closefd, opener)
+        disk.take(file)
+        raw = Raw(file, mode.replace("b", "").replace("t", ""))
+        binary = (io.BufferedRandom if "+" in mode else io.BufferedWriter)(raw)
+        return binary if "b" in mode else io.TextIOWrapper(binary, encoding, errors, newline)
+
+    def os_opened(path, flags, *rest, **named):
+        if flags & os.O_CREAT and disk.covers(path):
+            disk.take(path)
+        return real_os_open(path, flags, *rest, **named)
+
+    def replaced(source, target, **named):
+        if disk.covers(target):
+            disk.take(target, renames=True)
+        return real_replace(source, target, **named)
+
+    def made(path, *rest, **named):
+        if disk.covers(path):
+            disk.take(path)
+        return real_mkdir(path, *rest, **named)
+
+    for owner, name, new in (
+        (io, "open", opened),
+        (builtins, "open", opened),
+        (os, "open", os_opened),
+        (os, "replace", replaced),
+        (os, "mkdir", made),
+    ):
+        monkeypatch.setattr(owner, name, new)
+    return disk
+
+
+def tree(folder):
+    """Everything below a folder: path to contents, None for folders."""
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes() if path.is_file() else None
+        for path in sorted(Path(folder).rglob("*"))
+    }

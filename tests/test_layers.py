@@ -13,6 +13,8 @@ LAYERS = {
     "tlkit.lazy": 0,
     "tlkit.lock": 0,
     "tlkit.manifest": 0,
+    "tlkit.manifest_fields": 0,
+    "tlkit.names": 0,
     "tlkit.preprocess": 0,
     "tlkit.progress": 0,
     "tlkit.runs": 0,
@@ -44,6 +46,8 @@ LIGHT = (
     "tlkit/lazy.py",
     "tlkit/lock.py",
     "tlkit/manifest.py",
+    "tlkit/manifest_fields.py",
+    "tlkit/names.py",
     "tlkit/preprocess.py",
     "tlkit/progress.py",
     "tlkit/classifier.py",
@@ -145,7 +149,7 @@ def test_architectures_import_keras_only():
 
 
 def test_base_modules_need_the_standard_library_only():
-    for name in ("errors", "lazy", "lock", "manifest", "runs", "sizes", "tables"):
+    for name in ("errors", "lazy", "lock", "manifest", "manifest_fields", "names", "runs", "sizes", "tables"):
         used = {n.partition(".")[0] for n in imports(ROOT / "tlkit" / f"{name}.py", top_level=True)}
         assert used <= {*sys.stdlib_module_names, "tlkit"}
 

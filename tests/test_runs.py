@@ -7,6 +7,7 @@ import pytest
 
 from tlkit import runs as module
 from tlkit.errors import RunError, TlkitError
+from tlkit.lock import exclusive
 from tlkit.manifest import NAME, newest_run
 from tlkit.runs import list_runs, remove_run, run_to_show, runs_to_remove
 
@@ -127,11 +128,13 @@ def test_a_broken_run_can_be_removed(tmp_path):
     assert not folder.exists()
 
 
-def test_a_run_that_is_being_trained_is_not_removed(tmp_path, monkeypatch):
-    make_run(tmp_path, "a")
-    monkeypatch.setattr(module, "_in_use", lambda folder: folder.name == "a")
-    with pytest.raises(RunError, match="is being trained right now. Stop the training first"):
+def test_a_run_that_is_being_trained_is_not_removed(tmp_path):
+    with (
+        exclusive(make_run(tmp_path, "a")),
+        pytest.raises(RunError, match="is being trained right now. Stop the training first"),
+    ):
         runs_to_remove(("a",), tmp_path)
+    assert runs_to_remove(("a",), tmp_path) == [tmp_path / "a"]
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may remove everything")

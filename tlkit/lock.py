@@ -5,12 +5,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tlkit.errors import RunError
-from tlkit.manifest import HIDDEN
+from tlkit.manifest import hidden_place
 
 
 def lock_of(folder: Path) -> Path:
     """Returns the lock file of a folder. It stays when it is released: only holding it means something."""
-    return folder.parent / HIDDEN / f"{folder.name}.lock"
+    return hidden_place(folder) / f"{folder.name}.lock"
 
 
 @contextmanager

@@ -4,14 +4,16 @@ import hashlib
 import json
 import os
 import secrets
+import stat
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from tlkit.errors import RunError, did_you_mean
+from tlkit.manifest_fields import FIELDS, PARTS
 
 SCHEMA = 1
 DEFAULT_RUNS = Path("runs")
@@ -19,53 +21,8 @@ NAME = "run.json"
 CHECKPOINTS = "checkpoints"
 # Beside the runs, or anything else that is locked: locks, and files that are being written.
 HIDDEN = ".tlkit"
-
-# What a manifest must hold, and of which type. `None` where a part is empty until the run is complete.
-FIELDS: dict[str, tuple[type, ...]] = {
-    "schema": (int,),
-    "status": (str,),
-    "created": (str,),
-    "task": (str,),
-    "command": (str,),
-    "seed": (int,),
-    "versions": (dict,),
-    "base": (str,),
-    "head": (str,),
-    "stages": (list,),
-    "weights": (dict,),
-    "freeze": (dict,),
-    "schedule": (dict,),
-    "parent": (str, type(None)),
-    "compression": (dict, type(None)),
-    "classes": (list,),
-    "preprocess": (dict,),
-    "data": (dict,),
-    "split": (dict,),
-    "metrics": (dict,),
-    "artifacts": (list,),
-}
-
-
-def _is_photo(entry: Any) -> bool:  # noqa: ANN401
-    return (
-        isinstance(entry, dict)
-        and set(entry) == {"path", "label", "sha256"}
-        and isinstance(entry["label"], int)
-        and isinstance(entry["path"], str)
-        and isinstance(entry["sha256"], str)
-    )
-
-
-# What later commands rely on inside those.
-_PARTS: dict[str, Callable[[dict[str, Any]], bool]] = {
-    "classes": lambda m: len(m["classes"]) > 1 and all(isinstance(name, str) for name in m["classes"]),
-    "data": lambda m: isinstance(m["data"].get("root"), str),
-    "split": lambda m: all(
-        isinstance(m["split"].get(name), list) and all(map(_is_photo, m["split"][name]))
-        for name in ("train", "val", "test")
-    ),
-    "artifacts": lambda m: all(isinstance(entry, dict) and "path" in entry for entry in m["artifacts"]),
-}
+MAX_BYTES = 256 * 2**20  # of a manifest; a million photos need about 150 MiB
+_REPAIR = "Restore it from a copy, or train again."
 
 # Devices that Windows opens whatever the folder, and what no file system or shell takes kindly.
 _RESERVED = {"con", "prn", "aux", "nul", *(f"{port}{i}" for port in ("com", "lpt") for i in range(1, 10))}
@@ -79,7 +36,7 @@ def replacing(path: Path) -> Iterator[Path]:
     A killed process so leaves a whole file or none. What it was writing lies beside the run folder, not in it, and is
     swept away later.
     """
-    temporary = _staging(path) / f".{path.stem}.{os.getpid()}.{secrets.token_hex(3)}{path.suffix}"
+    temporary = staging(path) / f".{path.stem}.{os.getpid()}.{secrets.token_hex(3)}{path.suffix}"
     try:
         yield temporary
         with temporary.open("rb") as file:
@@ -89,14 +46,19 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def _staging(path: Path) -> Path:
-    """Returns where a file is written before it gets its name: on the same file system, outside of the run."""
+def hidden_place(folder: Path) -> Path:
+    """Returns where locks and unfinished files of a folder are: beside it, or inside where that can't be written."""
+    return (folder.parent if os.access(folder.parent, os.W_OK) or not folder.exists() else folder) / HIDDEN
+
+
+def staging(path: Path) -> Path:
+    """Returns where a file is written before it gets its name: on the same file system, outside of a run's contents."""
     run = next((folder for folder in path.parents if (folder / NAME) == path or (folder / NAME).is_file()), None)
-    if run is None or run.is_symlink() or not os.access(run.parent, os.W_OK):
+    if run is None or run.is_symlink():
         return path.parent
-    if run.stat().st_dev != run.parent.stat().st_dev:
+    place = hidden_place(run)
+    if run.stat().st_dev != place.parent.stat().st_dev:
         return path.parent
-    place = run.parent / HIDDEN
     place.mkdir(exist_ok=True)
     return place
 
@@ -109,9 +71,20 @@ def sweep(runs: Path) -> None:
                 left.unlink()
 
 
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Makes an OSError name `path`. That of a full disk names nothing, that of a rename the temporary file."""
+    try:
+        yield
+    except OSError as err:
+        if err.filename is None or Path(os.fsdecode(err.filename)).parent in (path.parent, staging(path)):
+            err.filename, err.filename2 = str(path), None
+        raise
+
+
 def write_text(path: Path, text: str) -> None:
     """Writes a text file, whole or not at all."""
-    with replacing(path) as temporary:
+    with naming(path), replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="")
 
 
@@ -209,33 +182,49 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     """
     path = folder / NAME
     try:
+        _check_file(path)
         manifest = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise RunError(f"{folder} is not a run: it has no {NAME}. Runs are made with: tlkit finetune") from None
+    except NotADirectoryError:
+        raise RunError(f"{folder} is a file, and a run is a folder. Runs are made with: tlkit finetune") from None
     except OSError as err:
         raise RunError(f"Can't read {path}: {err.strerror}.") from err
+    except RecursionError:
+        raise RunError(f"{path} is broken (nested too deeply). {_REPAIR}") from None
     except ValueError as err:
-        raise RunError(f"{path} is broken ({err}). Restore it from a copy, or train again.") from err
+        raise RunError(f"{path} is broken ({err}). {_REPAIR}") from err
     _check(manifest, path)
     return manifest
 
 
+def _check_file(path: Path) -> None:
+    """Refuses what must not be read at all: it could wait for ever, or fill the memory."""
+    about = path.stat()
+    if not stat.S_ISREG(about.st_mode):
+        raise RunError(f"{path} is broken: it is not a file. {_REPAIR}")
+    if about.st_size > MAX_BYTES:
+        size, limit = (n // 2**20 for n in (about.st_size, MAX_BYTES))
+        raise RunError(f"{path} is broken: it has {size} MiB, and no manifest has more than {limit}. {_REPAIR}")
+
+
 def _check(manifest: object, path: Path) -> None:
-    if not isinstance(manifest, dict) or not isinstance(manifest.get("schema"), int):
+    schema = manifest.get("schema") if isinstance(manifest, dict) else None
+    if not isinstance(manifest, dict) or not isinstance(schema, int) or isinstance(schema, bool) or schema < 1:
         raise RunError(f"{path} is not a manifest of tlkit: it has no schema number.")
-    if manifest["schema"] > SCHEMA:
+    if schema > SCHEMA:
         raise RunError(
-            f"{path} was written by a newer tlkit (schema {manifest['schema']}, this one reads {SCHEMA}). "
+            f"{path} was written by a newer tlkit (schema {schema}, this one reads {SCHEMA}). "
             "Upgrade with: pip install --upgrade tlkit"
         )
     for field, types in FIELDS.items():
         if field not in manifest:
-            raise RunError(f"{path} is broken: it has no {field!r}. Restore it from a copy, or train again.")
+            raise RunError(f"{path} is broken: it has no {field!r}. {_REPAIR}")
         if not isinstance(manifest[field], types):
-            given = type(manifest[field]).__name__
-            raise RunError(f"{path} is broken: {field!r} is of type {given}. Restore it from a copy, or train again.")
-    if broken := next((part for part, whole in _PARTS.items() if not whole(manifest)), None):
-        raise RunError(f"{path} is broken: {broken!r} is not whole. Restore it from a copy, or train again.")
+            raise RunError(f"{path} is broken: {field!r} is of type {type(manifest[field]).__name__}. {_REPAIR}")
+    for part, problem_of in PARTS.items():
+        if problem := problem_of(manifest):
+            raise RunError(f"{path} is broken: {part!r} is not whole, {problem}. {_REPAIR}")
 
 
 def find_run(run: str | Path | None, runs: Path = DEFAULT_RUNS) -> Path:
@@ -266,6 +255,8 @@ def locate_run(run: str | Path, runs: Path) -> Path:
     """
     folders = [path for path in (Path(run), runs / run) if path.is_dir()]
     if not folders:
+        if file := next((path for path in (Path(run), runs / run) if path.is_file()), None):
+            raise RunError(f"{file} is a file. Name the folder of a run, or its name in {runs}/.")
         known = [path.name for path in run_folders(runs)]
         raise RunError(f"There is no run {str(run)!r}, here or in {runs}/.{did_you_mean(str(run), known)}")
     return next((path for path in folders if (path / NAME).exists()), folders[0])

@@ -7,7 +7,8 @@ inside the model.
 
 import io
 import os
-from collections.abc import Iterator
+import stat
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -23,6 +24,7 @@ FORMATS = ("JPEG", "PNG", "BMP", "GIF", WebPImagePlugin.WebPImageFile.format)  #
 # A photo beyond these is not decoded at all: a few kilobytes can unpack to many gigabytes.
 MAX_PIXELS = 178_956_970  # where Pillow itself refuses; half a gigabyte as RGB
 MAX_BYTES = 512 * 2**20
+MAX_INPUT_SIZE = 2048  # of a model; larger ones need more memory than machines have
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,16 +87,43 @@ class PreprocessSpec:
         """Reads what `to_dict` wrote.
 
         Raises:
-            RunError: a field is missing or unknown, or the version is not this one's.
+            RunError: a field is unknown, missing or not allowed, or the version is not this one's.
         """
         unknown = set(values) - {field.name for field in fields(cls)}
-        size = values.get("input_size")
-        if unknown or not isinstance(size, int) or size < 1 or values.get("version") != cls.version:
+        if unknown or values.get("version") != cls.version:
             raise RunError(
                 f"This preprocessing was written by another version of tlkit (version {values.get('version')}, "
                 f"this tlkit reads {cls.version}). Install the tlkit that wrote it, or train again."
             )
+        if missing := [field.name for field in fields(cls) if field.name not in values]:
+            raise RunError(f"The preprocessing of this run is broken: it has no {missing[0]!r}. {_REPAIR}")
+        for name, allowed in _ALLOWED.items():
+            if not allowed(values[name]):
+                raise RunError(
+                    f"The preprocessing of this run is broken: {name!r} can't be {values[name]!r:.80}. {_REPAIR}"
+                )
         return cls(**values)
+
+
+def _only(*allowed: object) -> Callable[[Any], bool]:
+    return lambda value: any(type(value) is type(one) and value == one for one in allowed)
+
+
+_REPAIR = "Restore run.json from a copy, or train again."
+# What each field of a spec that comes from a file may be.
+_ALLOWED: dict[str, Callable[[Any], bool]] = {
+    "input_size": lambda value: type(value) is int and 1 <= value <= MAX_INPUT_SIZE,
+    "resize": _only("stretch", "crop"),
+    "crop_fraction": lambda value: type(value) in (int, float) and 0 < value <= 1,
+    "interpolation": _only("bilinear"),
+    "antialias": _only(True),
+    "decode": _only("full"),
+    "orientation": _only("exif"),
+    "alpha": _only("white"),
+    "depth16": _only("high-byte"),
+    "color": _only("rgb"),
+    "dtype": _only("uint8"),
+}
 
 
 def check_image(path: Path) -> bytes:
@@ -126,8 +155,11 @@ def _damage_reported() -> Iterator[None]:
 
 def _read(path: str | Path) -> bytes:
     try:
-        if os.path.getsize(path) > MAX_BYTES:
-            raise ImageError(f"{os.path.getsize(path) / 2**20:.0f} MiB, the limit is {MAX_BYTES // 2**20} MiB")
+        about = os.stat(path)
+        if not stat.S_ISREG(about.st_mode):
+            raise ImageError("not a file")
+        if about.st_size > MAX_BYTES:
+            raise ImageError(f"{about.st_size / 2**20:.0f} MiB, the limit is {MAX_BYTES // 2**20} MiB")
         return Path(path).read_bytes()
     except FileNotFoundError as err:
         raise ImageError("no such file") from err

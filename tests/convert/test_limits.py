@@ -17,6 +17,8 @@ def parity(artifact, keras, labels, limit):
 
 def test_the_limits_are_those_of_the_contract():
     assert LIMITS["float32"] == Limit(max_probability_difference=1e-4)
+    assert LIMITS["float16"] == Limit(min_agreement=0.995, max_drop=0.005)
+    assert LIMITS["dynamic"] == Limit(min_agreement=0.98, max_drop=0.01)
     assert LIMITS["int8"] == Limit(min_agreement=0.97, max_drop=0.01)
 
 

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from tlkit.data.discover import discover
+from tlkit.data.inside import LEAVES
 from tlkit.errors import DataError
 
 from ..conftest import coloured, mutated_images, photo
@@ -108,11 +109,13 @@ def test_links_to_nothing_pipes_and_names_that_are_no_text_are_reported(make_fol
     (root / "ants" / "broken.jpg").symlink_to(root / "nowhere.jpg")
     os.mkfifo(root / "ants" / "pipe.jpg")
     photo().save(os.fsencode(root / "bees") + b"/\xff.png")
+    photo().save(os.fsencode(root) + b"/\xfe.png")
     found = discover(root)
     assert reasons(found) == {
         "ants/broken.jpg": "a broken link, or not a regular file",
         "ants/pipe.jpg": "a broken link, or not a regular file",
         "bees/\\udcff.png": "its name is not valid UTF-8",
+        "\\udcfe.png": "not in a class folder",
     }
 
 
@@ -141,7 +144,10 @@ def test_strict_makes_them_an_error(make_folder):
         (lambda root: [shutil.rmtree(root / n) for n in ("bees", "wasps")], "has only one class, 'ants'"),
         (lambda root: [p.write_bytes(b"") for p in root.rglob("*.png")], "No file in .* is a readable image"),
         (lambda root: [p.write_bytes(b"") for p in root.glob("bees/*")], "No usable photo in class bees"),
-        (lambda root: (root / "a\nb").mkdir(), "has a character that is none. Rename it"),
+        (
+            lambda root: (root / "a\nb").mkdir(),
+            "its name has a character that is none, .*Rename it",
+        ),
     ],
     ids=["missing", "a file", "empty", "one class", "nothing readable", "an empty class", "a line break"],
 )
@@ -226,3 +232,108 @@ def test_mutated_photos_are_used_or_left_out_and_nothing_else(tmp_path):
     found = discover(tmp_path / "photos")
     assert len(found.photos["all"]) + len(found.problems) == 2000
     assert 100 < len(found.problems) < 1900
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("a\\b", "separates folders. Rename it"),
+        ("a\tb", "has a character that is none, such as a line break"),
+        ("a\u202eb", "has a character that is none"),
+        ("a\x7f", "has a character that is none"),
+    ],
+    ids=ascii,
+)
+def test_a_class_folder_whose_name_can_be_no_label_is_refused(make_folder, name, message):
+    root = make_folder(classes=("a", "b", name), each=2)
+    with pytest.raises(DataError, match=message):
+        discover(root)
+
+
+def test_odd_but_harmless_class_names_are_taken(make_folder):
+    names = ("<script>alert(1)", "=1+1", "'; --", '"quoted"', "two words", "$(reboot)", "雪", "a..b", "con")
+    assert set(discover(make_folder(classes=names, each=2)).classes) == set(names)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [("Ants", "ants"), (unicodedata.normalize("NFC", "Ä"), unicodedata.normalize("NFD", "Ä")), ("É", "e\u0301")],
+    ids=["case", "composition", "both"],
+)
+def test_class_folders_that_other_systems_take_for_one_are_refused(make_folder, names):
+    with pytest.raises(DataError, match="differ only in case or in how accents are encoded.*Rename one of them"):
+        discover(make_folder(classes=(*names, "bees"), each=2))
+
+
+@pytest.fixture
+def elsewhere(tmp_path):
+    """A folder of photos beside the data."""
+    folder = tmp_path / "elsewhere"
+    folder.mkdir()
+    for i in range(3):
+        coloured(3, i).save(folder / f"{i}.png")
+    return folder
+
+
+def test_links_that_leave_the_folder_are_reported_and_not_read(make_folder, elsewhere):
+    root = make_folder(each=3)
+    (root / "ants" / "secret.png").symlink_to(elsewhere / "0.png")
+    (root / "bees" / "up.png").symlink_to("../../elsewhere/1.png")
+    (root / "moths").symlink_to(elsewhere, target_is_directory=True)
+    (root / "ants" / "more").symlink_to(elsewhere, target_is_directory=True)
+    (root / "ants" / "self.png").symlink_to("self.png")
+    found = discover(root)
+    assert found.classes == ("ants", "bees", "wasps")
+    assert reasons(found) == {
+        "ants/secret.png": LEAVES,
+        "bees/up.png": LEAVES,
+        "moths": LEAVES,
+        "ants/more": LEAVES,
+        "ants/self.png": "a broken link, or not a regular file",
+    }
+    assert len(found.photos["all"]) == 9
+
+
+def test_links_inside_the_folder_and_a_root_that_is_a_link_are_fine(make_folder, tmp_path):
+    root = make_folder(each=3)
+    coloured(0, 50).save(root / "spare.png")
+    (root / "ants" / "linked.png").symlink_to("../spare.png")
+    (tmp_path / "link").symlink_to(root, target_is_directory=True)
+    for way in (root, tmp_path / "link"):
+        found = discover(way)
+        assert "ants/linked.png" in {photo.path for photo in found.photos["all"]}
+        assert reasons(found) == {"spare.png": "not in a class folder"}
+
+
+def test_splits_that_are_links_out_are_not_read(make_folder, tmp_path):
+    make_folder("d/train", classes=("a", "b"), each=3)
+    make_folder("other", classes=("a", "b"), each=3, first=20)
+    (tmp_path / "d" / "test").symlink_to(tmp_path / "other", target_is_directory=True)
+    (tmp_path / "d" / "val").mkdir()
+    (tmp_path / "d" / "val" / "a").symlink_to(tmp_path / "other" / "a", target_is_directory=True)
+    found = discover(tmp_path / "d")
+    assert set(found.photos) == {"train"}
+    assert reasons(found)["test"] == LEAVES
+
+
+def test_when_every_class_or_photo_is_a_link_out_the_error_says_so(make_folder, tmp_path, elsewhere):
+    root = tmp_path / "links"
+    root.mkdir()
+    for name in ("a", "b"):
+        (root / name).symlink_to(elsewhere, target_is_directory=True)
+    with pytest.raises(DataError, match="has no folders.*Left out: a, b: a link that leaves the folder: copy"):
+        discover(root)
+    root = make_folder(each=1)
+    for path in list(root.rglob("*.png")):
+        path.unlink()
+        path.symlink_to(elsewhere / "0.png")
+    with pytest.raises(DataError, match="Every photo in .* is a link that leaves the folder: copy its target"):
+        discover(root)
+
+
+def test_a_photo_whose_name_has_a_backslash_is_left_out(make_folder):
+    root = make_folder(each=3)
+    coloured(0, 50).save(root / "ants" / "a\\..\\x.png")
+    assert reasons(discover(root)) == {
+        "ants/a\\..\\x.png": "its name has a backslash, which separates folders on other systems"
+    }

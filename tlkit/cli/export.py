@@ -11,12 +11,12 @@ from tlkit.cli.common import HELP, json_option, print_json, runs_option
 @click.command("export", context_settings=HELP)
 @click.argument("run", required=False)
 @click.option("--to", required=True, metavar="FORMAT", help="tflite")
-@click.option("--precision", default="float32", show_default=True, metavar="float32|int8")
+@click.option(
+    "--precision", default="float32", show_default=True, metavar="NAME", help="float32, float16, dynamic or int8."
+)
 @runs_option
 @click.option("--data", type=click.Path(path_type=Path), metavar="DIR", help="Where the photos are now, if they moved.")
-@click.option(
-    "--calibration", type=int, default=200, show_default=True, metavar="N", help="Photos to calibrate int8 on."
-)
+@click.option("--calibration", type=int, metavar="N", help="Photos to calibrate int8 on; 200 by default.")
 @click.option("--min-agreement", type=float, metavar="FRACTION", help="Accept less top-1 agreement; recorded.")
 @click.option("--max-drop", type=float, metavar="FRACTION", help="Accept a larger loss of accuracy; recorded.")
 @json_option
@@ -25,6 +25,9 @@ def command(run: str | None, runs: Path, as_json: bool, **values: Any) -> None: 
 
     The file is run on every photo that training did not see and compared with the Keras model. Short of the limit of
     its precision there is no artifact, and the exit code is 3. RUN is a path or a name; the newest by default.
+
+    float16 halves the file; dynamic has int8 weights and float activations; int8 is whole numbers throughout and
+    calibrated on training photos. All of them take the same raw pixels.
 
     \b
     Example:

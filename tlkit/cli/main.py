@@ -1,5 +1,6 @@
 """`tlkit`: commands load when they are named, and every error becomes a sentence and an exit code."""
 
+import errno
 import importlib
 import os
 import signal
@@ -13,6 +14,15 @@ from tlkit.cli.common import INTERRUPTED
 from tlkit.errors import TlkitError, did_you_mean
 
 COMMANDS = ("finetune", "predict", "evaluate", "export", "models", "runs", "cache", "weights", "doctor")
+_PLACES = "work in another place: --runs for runs, TLKIT_CACHE for the cache, TMPDIR for temporary files."
+# What can be done about what the system refuses.
+_ADVICE = {
+    errno.ENOSPC: f"Free some space there, or {_PLACES}",
+    errno.EDQUOT: f"Free some of your quota there, or {_PLACES}",
+    errno.EROFS: f"Nothing can be written there; {_PLACES}",
+    errno.EACCES: f"Change its permissions, or {_PLACES}",
+    errno.EPERM: f"Change its permissions, or {_PLACES}",
+}
 
 
 class Commands(click.Group):
@@ -69,7 +79,8 @@ def main(args: Sequence[str] | None = None) -> int:
     except OSError as err:
         if err.strerror is None or os.environ.get("TLKIT_DEBUG"):
             raise
-        _explain(f"{err.strerror}{f': {err.filename}' if err.filename else ''}")
+        what = f"{err.strerror}{f': {os.fsdecode(err.filename)}' if isinstance(err.filename, str | bytes) else ''}"
+        _explain(f"{what}. {advice}" if (advice := _ADVICE.get(err.errno or 0)) else what)
         return 1
 
 

@@ -13,13 +13,15 @@ from tlkit.convert import tflite_file, tflite_pack
 from tlkit.convert.calibration import Calibration, calibration_set, choose
 from tlkit.convert.layer_errors import worst_layers
 from tlkit.convert.limits import LIMITS, Parity, check_parity, measure_parity, shortfalls
-from tlkit.convert.options import ExportOptions, check_options
+from tlkit.convert.options import DEFAULT_CALIBRATION, ExportOptions, check_options
 from tlkit.convert.tflite_runtime import TfliteModel, runtime
 from tlkit.convert.to_tflite import SCHEMES, check_raw_input, tflite_from_keras
+from tlkit.convert.undo import restored_on_failure
 from tlkit.data.pipeline import Pixels, in_order
 from tlkit.data.recorded import find_again, photos_of
 from tlkit.errors import RunError
-from tlkit.manifest import read_manifest, replacing, sha256_of, write_json, write_manifest
+from tlkit.lock import exclusive
+from tlkit.manifest import naming, read_manifest, replacing, sha256_of, write_json, write_manifest
 from tlkit.predict import predict_batch
 from tlkit.preprocess import PreprocessSpec
 from tlkit.progress import Progress
@@ -49,22 +51,35 @@ def export(folder: Path, options: ExportOptions, progress: Progress | None = Non
     check_options(options)
     manifest = read_manifest(folder)
     spec = PreprocessSpec.from_dict(manifest["preprocess"])
-    root, photos = find_again(manifest, photos_of(manifest, "val", "test"), options.data)
-    name = f"model.{options.precision}.tflite"
-    artifacts = folder / "artifacts"
+    unseen = photos_of(manifest, "val", "test")
+    if not unseen:
+        raise RunError(f"{folder} has no photos that training did not see, so nothing can be proven. Train again.")
+    root, photos = find_again(manifest, unseen, options.data)
+    if options.calibration is not None and not SCHEMES[options.precision].calibrated:
+        progress.warn(f"--calibration is ignored: {options.precision} takes no calibration photos.")
+    artifact = folder / "artifacts" / f"model.{options.precision}.tflite"
+    sidecar = artifact.with_name(f"{artifact.name}.json")
     try:
-        artifacts.mkdir(exist_ok=True)
-        with replacing(artifacts / name) as temporary:
-            temporary.touch()  # a folder that can't be written is noticed before the work
-            entry = _make(temporary, folder, manifest, Pixels(root, photos, spec), options, progress)
-        write_json(artifacts / f"{name}.json", {**_about(manifest, options), **entry})
+        artifact.parent.mkdir(exist_ok=True)
+        with contextlib.ExitStack() as stack:
+            with naming(artifact), replacing(artifact) as temporary:
+                temporary.touch()  # a folder that can't be written is noticed before the work
+                entry = _make(temporary, folder, manifest, Pixels(root, photos, spec), options, progress)
+                stack.enter_context(restored_on_failure(artifact, sidecar))
+            write_json(sidecar, {**_about(manifest, options), **entry})
+            _record(folder, entry)
     finally:
         with contextlib.suppress(OSError):
-            artifacts.rmdir()  # where nothing was made
-    manifest = read_manifest(folder)  # another export may have added to it meanwhile
-    manifest["artifacts"] = [a for a in manifest["artifacts"] if a["path"] != entry["path"]] + [entry]
-    write_manifest(folder, manifest)
+            artifact.parent.rmdir()  # where nothing was made
     return entry
+
+
+def _record(folder: Path, entry: dict[str, Any]) -> None:
+    """Adds the entry to what the manifest says now: another export may have added to it meanwhile."""
+    with exclusive(folder.with_name(f"{folder.name}.manifest"), waiting=lambda: None):
+        manifest = read_manifest(folder)
+        manifest["artifacts"] = [a for a in manifest["artifacts"] if a["path"] != entry["path"]] + [entry]
+        write_manifest(folder, manifest)
 
 
 def _about(manifest: dict[str, Any], options: ExportOptions) -> dict[str, Any]:
@@ -83,12 +98,14 @@ def _make(
 ) -> dict[str, Any]:
     """Converts into `path`, proves that file and returns its entry."""
     calibration = None
-    if SCHEMES[options.precision].calibrated:
+    scheme = SCHEMES[options.precision]
+    if scheme.calibrated:
         calibration = _calibrate(manifest, pixels.spec, options, progress)
     model = load_model(folder)
     with progress.bar(f"Converting to {options.to}, {options.precision}", 1, "file") as bar:
         content = tflite_from_keras(model, precision=options.precision, calibration=calibration)
         bar.advance()
+    tflite_file.check_weights(content, scheme.weights)
     if options.precision == "int8":
         tflite_file.check_int8(content)
     path.write_bytes(content)
@@ -116,25 +133,39 @@ def load_model(folder: Path) -> keras.Model:
     """Loads `model.keras` of a run, in safe mode.
 
     Raises:
-        RunError: it is missing or broken.
+        RunError: it is missing, broken, or not a classifier of the run's classes.
     """
     path = folder / "model.keras"
     if not path.is_file():
         raise RunError(f"{path} is missing. Restore it from a copy, or train again.")
     try:
-        return keras.saving.load_model(path, compile=False, safe_mode=True)
-    except (ValueError, OSError, KeyError, TypeError, zipfile.BadZipFile) as err:
+        model = keras.saving.load_model(path, compile=False, safe_mode=True)
+    except Exception as err:  # a damaged or forged file provokes every kind
         reason = str(err).strip().partition("\n")[0]
         raise RunError(f"{path} can't be loaded ({reason}). Restore it from a copy, or train again.") from err
+    manifest = read_manifest(folder)
+    size = PreprocessSpec.from_dict(manifest["preprocess"]).input_size
+    wanted = [(None, size, size, 3)], [(None, len(manifest["classes"]))]
+    given = [tuple(tensor.shape) for tensor in model.inputs], [tuple(tensor.shape) for tensor in model.outputs]
+    if given != wanted:
+        raise RunError(
+            f"{path} does not belong to this run: it maps {given[0]} to {given[1]}, and run.json says "
+            f"{wanted[0]} to {wanted[1]}. Restore it from a copy, or train again."
+        )
+    return model
 
 
 def _calibrate(
     manifest: dict[str, Any], spec: PreprocessSpec, options: ExportOptions, progress: Progress
 ) -> Calibration:
-    chosen = choose(photos_of(manifest, "train"), options.calibration, seed=manifest["seed"])
+    chosen = choose(photos_of(manifest, "train"), _calibration_photos(options), seed=manifest["seed"])
     root, photos = find_again(manifest, chosen, options.data)
     progress.say(f"Calibrating on {len(photos)} photos of the training split")
     return calibration_set(root, photos, spec)
+
+
+def _calibration_photos(options: ExportOptions) -> int:
+    return DEFAULT_CALIBRATION if options.calibration is None else options.calibration
 
 
 def _prove(
@@ -170,9 +201,13 @@ def _prove(
 
 def _advice(parity: Parity, options: ExportOptions) -> str:
     """Says what to try with an artifact that fell short."""
-    if options.precision == "float32":
+    scheme = SCHEMES[options.precision]
+    if scheme.instead is None:
         return "The conversion itself went wrong: please report this, with run.json."
-    advice = f"Try more calibration photos (--calibration {2 * options.calibration}), or --precision float32"
+    advice = f"Try --precision {scheme.instead}"
+    if scheme.calibrated:
+        more = 2 * _calibration_photos(options)
+        advice = f"Try more calibration photos (--calibration {more}), or --precision {scheme.instead}"
     if parity.top1_agreement < 0.5:
         return f"{advice}."
     agreement = np.floor(parity.top1_agreement * 100) / 100

@@ -4,7 +4,10 @@ import re
 
 import numpy as np
 
+from tlkit.convert.tflite_file import operations
 from tlkit.convert.tflite_runtime import TfliteModel, dequantize
+
+_OUTPUT = "StatefulPartitionedCall"  # what the converter calls it
 
 
 def worst_layers(
@@ -14,44 +17,47 @@ def worst_layers(
 
     Args:
         float_file: The float32 .tflite file.
-        quantized_file: The int8 one of the same model.
+        quantized_file: One of the same model in another precision.
         pixels: `[images, S, S, 3]` uint8; a few are enough.
         most: How many layers to return.
 
     Returns:
-        Names of layers with their ratio in dB, worst first.
+        Names of layers with their ratio in dB, worst first; minus infinity where a value is no number.
     """
     clean, noisy = (TfliteModel(file, keep_all=True) for file in (float_file, quantized_file))
-    pairs = _same_tensors(clean, noisy)
+    ours, theirs = _activations(clean, float_file), _activations(noisy, quantized_file)
+    pairs = {key: (ours[key], theirs[key]) for key in ours if key in theirs}
     signal, noise = dict.fromkeys(pairs, 0.0), dict.fromkeys(pairs, 0.0)
     for image in pixels:
         clean.predict(image)
         noisy.predict(image)
-        for name, (a, b) in pairs.items():
-            want = clean.interpreter.get_tensor(a["index"])
-            got = dequantize(noisy.interpreter.get_tensor(b["index"]), b)
-            signal[name] += float(np.sum(want.astype(np.float64) ** 2))
-            noise[name] += float(np.sum((want.astype(np.float64) - got) ** 2))
+        for key, (a, b) in pairs.items():
+            want = clean.interpreter.get_tensor(a["index"]).astype(np.float64)
+            got = dequantize(noisy.interpreter.get_tensor(b["index"]), b).astype(np.float64)
+            signal[key] += float(np.sum(want**2))
+            noise[key] += float(np.sum(np.square(want - got))) if np.isfinite(got).all() else np.inf
     ratios: dict[str, float] = {}
-    for name in pairs:
-        if signal[name]:
-            ratio = 10 * np.log10(signal[name] / max(noise[name], 1e-30))
-            layer = layer_of(name)
+    for key in pairs:
+        if signal[key]:
+            ratio = -np.inf if np.isinf(noise[key]) else 10 * np.log10(signal[key] / max(noise[key], 1e-30))
+            layer = layer_of(key[0])
             ratios[layer] = min(ratios.get(layer, np.inf), float(ratio))
     return sorted(ratios.items(), key=lambda item: item[1])[:most]
 
 
-def _same_tensors(clean: TfliteModel, noisy: TfliteModel) -> dict[str, tuple[dict, dict]]:
-    """Pairs the activations of the two files by name and shape."""
-    wanted = {d["name"]: d for d in clean.interpreter.get_tensor_details() if d["dtype"] == np.float32}
-    pairs = {}
-    for details in noisy.interpreter.get_tensor_details():
-        other = wanted.get(details["name"])
-        same = other is not None and tuple(other["shape"]) == tuple(details["shape"])
-        one_scale = len(details["quantization_parameters"]["scales"]) == 1  # a kernel has one for each channel
-        if same and one_scale and details["dtype"] == np.int8 and details["shape"][:1].tolist() == [1]:
-            pairs[details["name"]] = (other, details)
-    return pairs  # type: ignore[return-value]
+def _activations(model: TfliteModel, content: bytes) -> dict[tuple[str, tuple[int, ...]], dict]:
+    """Returns what a file computes, in order, by name and shape.
+
+    The number that the converter appends to a name differs from file to file. Weights that are unpacked to float and
+    the output, which is no layer's, are not counted.
+    """
+    details = {d["name"]: d for d in model.interpreter.get_tensor_details() if d["dtype"] in (np.int8, np.float32)}
+    found: dict[tuple[str, tuple[int, ...]], dict] = {}
+    for operation in operations(content):
+        one = details.get(operation.output)
+        if one is not None and operation.name != "DEQUANTIZE" and not operation.output.startswith(_OUTPUT):
+            found[re.sub(r"\d+$", "", operation.output), tuple(one["shape"].tolist())] = one
+    return found
 
 
 def layer_of(tensor: str) -> str:

@@ -33,6 +33,8 @@ class Limit:
 
 LIMITS = {
     "float32": Limit(max_probability_difference=1e-4),
+    "float16": Limit(min_agreement=0.995, max_drop=0.005),
+    "dynamic": Limit(min_agreement=0.98, max_drop=0.01),
     "int8": Limit(min_agreement=0.97, max_drop=0.01),
 }
 _ALLOWED_PHOTOS = 2

@@ -18,7 +18,7 @@ class ExportOptions:
         to: A format of `FORMATS`.
         precision: A key of `LIMITS`.
         data: Where the run's photos are now, if they have moved.
-        calibration: Photos for calibration, at most.
+        calibration: Photos for calibration, at most; `DEFAULT_CALIBRATION` when None. Precisions without it ignore it.
         min_agreement: Instead of the precision's limit; recorded.
         max_drop: Instead of the precision's limit, a fraction; recorded.
     """
@@ -26,7 +26,7 @@ class ExportOptions:
     to: str = "tflite"
     precision: str = "float32"
     data: str | Path | None = None
-    calibration: int = DEFAULT_CALIBRATION
+    calibration: int | None = None
     min_agreement: float | None = None
     max_drop: float | None = None
 
@@ -39,9 +39,11 @@ def check_options(options: ExportOptions) -> None:
     """
     for flag, value, known in (("to", options.to, FORMATS), ("precision", options.precision, tuple(LIMITS))):
         if value not in known:
-            raise OptionError(f"--{flag} takes {' or '.join(known)}, not {value!r}.{did_you_mean(value, known)}")
+            *first, last = known
+            names = f"{', '.join(first)} or {last}" if first else last
+            raise OptionError(f"--{flag} takes {names}, not {value!r}.{did_you_mean(value, known)}")
     for name, fraction in (("min-agreement", options.min_agreement), ("max-drop", options.max_drop)):
         if fraction is not None and not 0 <= fraction <= 1:
             raise OptionError(f"--{name} is a fraction from 0 to 1, not {fraction}.")
-    if options.calibration < 10:
+    if options.calibration is not None and options.calibration < 10:
         raise OptionError(f"--calibration needs at least 10 photos, not {options.calibration}.")

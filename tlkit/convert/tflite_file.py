@@ -1,5 +1,6 @@
 """What a .tflite file says of itself: its operations and its minimum runtime."""
 
+from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
@@ -46,6 +47,34 @@ def operations(content: bytes) -> list[Operation]:
 def float_operations(content: bytes) -> list[str]:
     """Returns the names of all floating-point operations, each once, sorted."""
     return sorted({operation.name for operation in operations(content) if operation.is_float})
+
+
+def weights_by_type(content: bytes) -> dict[str, int]:
+    """Returns how many numbers of each type a .tflite file holds as constants, such as `{"INT8": 2202560}`."""
+    model = schema.Model.GetRootAs(content, 0)
+    found: Counter[str] = Counter()
+    for index in range(model.SubgraphsLength()):
+        graph = model.Subgraphs(index)
+        for i in range(graph.TensorsLength()):
+            tensor = graph.Tensors(i)
+            if model.Buffers(tensor.Buffer()).DataLength():
+                found[_TYPES[tensor.Type()]] += int(np.prod(tensor.ShapeAsNumpy())) if tensor.ShapeLength() else 1
+    return dict(found)
+
+
+def check_weights(content: bytes, wanted: str) -> None:
+    """Checks that most weights of a file are of the type that its precision promises.
+
+    Raises:
+        TlkitError: they are not.
+    """
+    found = weights_by_type(content)
+    if 2 * found.get(wanted, 0) <= sum(found.values()):
+        held = ", ".join(f"{count:,} {name}" for name, count in sorted(found.items())) or "none"
+        raise TlkitError(
+            f"The converter was asked for {wanted} weights and wrote {held}. That file was not kept. "
+            "Export with --precision float32."
+        )
 
 
 def check_int8(content: bytes) -> None:

@@ -1,12 +1,17 @@
 """A Keras model as a TensorFlow Lite flatbuffer.
 
-float32 files take uint8 pixels too: the cast is inside, so a client feeds the same bytes to every precision.
+Files with float activations take uint8 pixels too: the cast is inside, so a client feeds the same bytes to every
+precision.
 """
 
+import errno
+import os
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -24,11 +29,15 @@ class Scheme:
 
     Attributes:
         convert: From a model, and calibration photos where they are needed, to the file's bytes.
+        weights: Type of the weights in the file, in the flatbuffer's words.
         calibrated: Whether it takes calibration photos.
+        instead: What to try when it falls short: the next more exact precision.
     """
 
     convert: Convert
-    calibrated: bool
+    weights: str
+    calibrated: bool = False
+    instead: str | None = None
 
 
 def tflite_from_keras(model: keras.Model, *, precision: str, calibration: Calibration | None = None) -> bytes:
@@ -51,12 +60,48 @@ def tflite_from_keras(model: keras.Model, *, precision: str, calibration: Calibr
     return scheme.convert(model, calibration)
 
 
-def _float32(model: keras.Model, calibration: Calibration | None) -> bytes:
+@contextmanager
+def _temporary_folder() -> Iterator[str]:
+    """Yields a folder for intermediate files; what TensorFlow says of a full disk becomes the system's error."""
     import tensorflow as tf
 
     with tempfile.TemporaryDirectory(prefix="tlkit-") as folder:
-        savedmodel_from_keras(model, Path(folder) / "model", dtype="uint8", batch=1)
-        return tf.lite.TFLiteConverter.from_saved_model(f"{folder}/model").convert()
+        try:
+            yield folder
+        except tf.errors.ResourceExhaustedError as err:
+            if os.strerror(errno.ENOSPC) not in str(err):
+                raise
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), folder) from err
+
+
+def _float_activations(configure: Callable[[Any], None]) -> Convert:
+    """Returns a conversion without calibration; `configure` sets what differs on TensorFlow's converter."""
+
+    def convert(model: keras.Model, calibration: Calibration | None) -> bytes:
+        import tensorflow as tf
+
+        with _temporary_folder() as folder:
+            savedmodel_from_keras(model, Path(folder) / "model", dtype="uint8", batch=1)
+            converter = tf.lite.TFLiteConverter.from_saved_model(f"{folder}/model")
+            configure(converter)
+            return converter.convert()
+
+    return convert
+
+
+def _dynamic(converter: Any) -> None:  # noqa: ANN401
+    """Dynamic-range PTQ: int8 weights per channel; kernels of under 1,024 numbers stay float."""
+    import tensorflow as tf
+
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+
+
+def _float16(converter: Any) -> None:  # noqa: ANN401
+    """Weights in half precision; the arithmetic is the runtime's choice."""
+    import tensorflow as tf
+
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    converter.target_spec.supported_types = [tf.float16]
 
 
 def _int8(model: keras.Model, calibration: Calibration | None) -> bytes:
@@ -69,7 +114,7 @@ def _int8(model: keras.Model, calibration: Calibration | None) -> bytes:
         for pixels in calibration.pixels:
             yield {INPUT: pixels[None].astype(np.float32)}
 
-    with tempfile.TemporaryDirectory(prefix="tlkit-") as folder:
+    with _temporary_folder() as folder:
         savedmodel_from_keras(model, Path(folder) / "model", dtype="float32", batch=1)
         converter = tf.lite.TFLiteConverter.from_saved_model(f"{folder}/model")
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
@@ -98,6 +143,8 @@ def check_raw_input(described: dict) -> None:
 
 
 SCHEMES = {
-    "float32": Scheme(convert=_float32, calibrated=False),
-    "int8": Scheme(convert=_int8, calibrated=True),
+    "float32": Scheme(convert=_float_activations(lambda converter: None), weights="FLOAT32"),
+    "float16": Scheme(convert=_float_activations(_float16), weights="FLOAT16", instead="float32"),
+    "dynamic": Scheme(convert=_float_activations(_dynamic), weights="INT8", instead="float16"),
+    "int8": Scheme(convert=_int8, weights="INT8", calibrated=True, instead="float16"),
 }

@@ -11,7 +11,9 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Literal
 
+from tlkit.data.inside import LEAVES, confusable, is_folder, stays_inside
 from tlkit.errors import DataError, ImageError, did_you_mean, some
+from tlkit.names import class_name_problem
 from tlkit.preprocess import check_image
 from tlkit.progress import Progress
 
@@ -99,15 +101,16 @@ def discover(
     if known is not None:
         _check_known(root, classes)
     elif splits:
-        _check_same_classes(tops, classes)
+        _check_same_classes(tops, classes, root)
     found = [
         (split, path, label)
         for split, top in tops.items()
         for label, name in enumerate(classes)
-        for path in _files(top / name)
+        for path in _files(top / name, root)
     ]
     photos, problems = _check_all(root, tuple(tops), found, progress or Progress())
-    problems += [Problem(path.relative_to(root).as_posix(), "not in a class folder") for path in _strays(root, tops)]
+    problems += [Problem(_shown(path, root), "not in a class folder") for path in _strays(root, tops)]
+    problems += [Problem(_shown(path, root), LEAVES) for path in _links_out(root, tops, classes)]
     if problems and strict:
         listed = "".join(f"\n  {problem.path}: {problem.reason}" for problem in problems[:20])
         raise DataError(f"{len(problems)} files in {root} can't be used, and --strict was given:{listed}")
@@ -126,15 +129,17 @@ def _visible(folder: Path) -> list[os.DirEntry[str]]:
     return sorted(kept, key=lambda entry: entry.name)
 
 
-def _folders(folder: Path) -> list[str]:
-    """Lists folders by name, without those that hold runs of ours."""
-    names = [entry.name for entry in _visible(folder) if entry.is_dir()]
+def _folders(folder: Path, root: Path) -> list[str]:
+    """Lists folders by name, without those that hold runs of ours and links that leave `root`."""
+    names = [entry.name for entry in _visible(folder) if is_folder(entry) and stays_inside(entry.path, root)]
     return [name for name in names if not any((folder / name).glob("*/run.json"))]
 
 
-def _files(folder: Path) -> list[Path]:
+def _files(folder: Path, root: Path) -> list[Path]:
     """Lists what is not a folder: files, but also broken links and devices, which are then reported."""
-    return [Path(entry.path) for entry in _visible(folder) if not entry.is_dir()] if folder.is_dir() else []
+    if not folder.is_dir() or not stays_inside(folder, root):
+        return []
+    return [Path(entry.path) for entry in _visible(folder) if not is_folder(entry)]
 
 
 def _split_folders(root: Path) -> dict[SplitName, Path]:
@@ -144,9 +149,9 @@ def _split_folders(root: Path) -> dict[SplitName, Path]:
     someone may have a class of trains).
     """
     splits: dict[SplitName, Path] = {}
-    for name in _folders(root):
+    for name in _folders(root, root):
         split = SPLIT_NAMES.get(name.lower())
-        if split is None or not _folders(root / name):
+        if split is None or not _folders(root / name, root):
             continue
         if split in splits:
             raise DataError(f"{root} has two folders for {split}: {splits[split].name} and {name}. Keep one.")
@@ -174,7 +179,7 @@ def _held_out(root: Path, splits: dict[SplitName, Path]) -> Path:
 
 def _check_known(root: Path, known: tuple[str, ...]) -> None:
     """Checks that every folder in `root` is a class that the model knows."""
-    folders = _folders(root)
+    folders = _folders(root, root)
     if unknown := [name for name in folders if name not in known]:
         raise DataError(
             f"{root} has folders that are no class of the model: {some(unknown)}.{did_you_mean(unknown[0], known)} "
@@ -189,21 +194,29 @@ def _check_known(root: Path, known: tuple[str, ...]) -> None:
 
 def _classes(top: Path, root: Path) -> tuple[str, ...]:
     """Returns the classes, sorted by name. The one place where their order is made."""
-    classes = tuple(_folders(top))
-    if broken := [name for name in classes if not name.isprintable()]:
-        raise DataError(f"The class folder {broken[0]!r} in {top} has a character that is none. Rename it.")
+    classes = tuple(_folders(top, root))
+    for name in classes:
+        if problem := class_name_problem(name):
+            raise DataError(f"The class folder {name!r} in {top} can't be a class: its name {problem}. Rename it.")
+    if pair := confusable(classes):
+        raise DataError(
+            f"The class folders {pair[0]!r} and {pair[1]!r} in {top} differ only in case or in how accents are "
+            "encoded: other systems take them for one. Rename one of them, or move its photos into the other."
+        )
     if len(classes) < 2:
         found = f"only one class, {classes[0]!r}" if classes else "no folders"
+        links = [path.name for path in _links_out(root, {"all": top}, ())]
+        left = f" Left out: {some(links)}: {LEAVES}." if links else ""
         raise DataError(
             f"{top} has {found}. A classifier needs at least 2 classes: one folder of photos for each, as in "
-            f"{root.name}/cats/ and {root.name}/dogs/."
+            f"{root.name}/cats/ and {root.name}/dogs/.{left}"
         )
     return classes
 
 
-def _check_same_classes(tops: dict[str, Path], classes: tuple[str, ...]) -> None:
+def _check_same_classes(tops: dict[str, Path], classes: tuple[str, ...], root: Path) -> None:
     for split, top in tops.items():
-        if unknown := [name for name in _folders(top) if name not in classes]:
+        if unknown := [name for name in _folders(top, root) if name not in classes]:
             raise DataError(
                 f"{top} has classes that train has not: {some(unknown)}. A model can't learn what it never sees; "
                 f"add them to train, or take them out of {split}."
@@ -213,12 +226,19 @@ def _check_same_classes(tops: dict[str, Path], classes: tuple[str, ...]) -> None
 def _strays(root: Path, tops: dict[str, Path]) -> Iterable[Path]:
     """Yields what lies beside the class folders or the splits, and folders inside class folders."""
     for top in sorted({root, *tops.values()}):
-        yield from _files(top)
+        yield from _files(top, root)
     if "all" not in tops:
-        yield from (root / name for name in _folders(root) if root / name not in tops.values())
+        yield from (root / name for name in _folders(root, root) if root / name not in tops.values())
     for top in tops.values():
-        for name in _folders(top):
-            yield from (top / name / inner for inner in _folders(top / name))
+        for name in _folders(top, root):
+            yield from (top / name / inner for inner in _folders(top / name, root))
+
+
+def _links_out(root: Path, tops: dict[str, Path], classes: Iterable[str]) -> Iterable[Path]:
+    """Yields folders that are links out of `root`: they are not entered."""
+    for folder in sorted({root, *tops.values(), *(top / name for top in tops.values() for name in classes)}):
+        if folder.is_dir() and stays_inside(folder, root):
+            yield from (Path(e.path) for e in _visible(folder) if is_folder(e) and not stays_inside(e.path, root))
 
 
 def _check_all(
@@ -228,9 +248,9 @@ def _check_all(
     photos: dict[str, list[Photo]] = {split: [] for split in splits}
     problems: list[Problem] = []
     with progress.bar("Checking photos", len(found)) as bar, ThreadPoolExecutor(os.cpu_count()) as pool:
-        results = pool.map(_check, (path for _, path, _ in found))
+        results = pool.map(lambda one: _check(one[1], root), found)
         for (split, path, label), (digest, reason) in zip(found, results, strict=True):
-            relative = path.relative_to(root).as_posix().encode(errors="backslashreplace").decode()
+            relative = _shown(path, root)
             if reason:
                 problems.append(Problem(relative, reason))
             else:
@@ -239,7 +259,12 @@ def _check_all(
     return photos, problems
 
 
-def _check(path: Path) -> tuple[str, str]:
+def _shown(path: Path, root: Path) -> str:
+    """Returns the path below `root` as text, bytes that are none escaped."""
+    return path.relative_to(root).as_posix().encode(errors="backslashreplace").decode()
+
+
+def _check(path: Path, root: Path) -> tuple[str, str]:
     """Returns the sha256 of a file and the reason why it can't be used, one of them empty."""
     if not path.is_file():
         return "", "a broken link, or not a regular file"
@@ -247,6 +272,10 @@ def _check(path: Path) -> tuple[str, str]:
         path.name.encode()
     except UnicodeEncodeError:
         return "", "its name is not valid UTF-8"
+    if "\\" in path.name:
+        return "", "its name has a backslash, which separates folders on other systems"
+    if not stays_inside(path, root):
+        return "", LEAVES
     try:
         content = check_image(path)
     except ImageError as err:
@@ -256,6 +285,8 @@ def _check(path: Path) -> tuple[str, str]:
 
 def _check_enough(root: Path, classes: tuple[str, ...], photos: list[Photo], problems: list[Problem]) -> None:
     reasons = "".join(f"\n  {problem.path}: {problem.reason}" for problem in problems[:5])
+    if not photos and problems and all(problem.reason == LEAVES for problem in problems):
+        raise DataError(f"Every photo in {root} is {LEAVES}.{reasons}")
     if not photos:
         raise DataError(f"No file in {root} is a readable image.{reasons}")
     used = {photo.label for photo in photos}

@@ -10,6 +10,7 @@ from typing import Any
 
 from tlkit.data.discover import Photo
 from tlkit.errors import DataError, some
+from tlkit.preprocess import MAX_BYTES
 
 
 def photos_of(manifest: dict[str, Any], *splits: str) -> list[Photo]:
@@ -59,6 +60,8 @@ def find_again(
 
 def _sha256(path: Path) -> str | None:
     try:
+        if not path.is_file() or path.stat().st_size > MAX_BYTES:
+            return None  # a pipe would be waited for, and no photo is that large
         return sha256(path.read_bytes()).hexdigest()
     except OSError:
         return None
