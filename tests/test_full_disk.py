@@ -62,7 +62,7 @@ def test_an_export_leaves_all_as_it_was_at_whichever_write_the_disk_fills(run, f
             break
         captured = capsys.readouterr()
         last = captured.err.splitlines()[-1]
-        assert last.startswith(f"Error: No space left on device: {run}/"), step
+        assert last.startswith(f"Error: No space left on device: {run.parent}/"), step
         assert "Free some space there, or work in another place" in last
         assert "Traceback" not in captured.err
         assert captured.out == ""

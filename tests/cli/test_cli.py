@@ -13,6 +13,7 @@ from click.testing import CliRunner
 
 from tlkit import __version__
 from tlkit.cli.main import COMMANDS, cli, main
+from tlkit.manifest import run_folders
 
 from ..conftest import ROOT, coloured
 
@@ -188,7 +189,7 @@ def test_the_demand_of_the_lectures_works_word_for_word_without_a_network(tmp_pa
     assert done.returncode == 0, done.stderr
     assert "goes on with RANDOM weights" in done.stderr
     assert "Test accuracy" in done.stdout
-    (run,) = (tmp_path / "runs").iterdir()
+    (run,) = run_folders(tmp_path / "runs")
     manifest = json.loads((run / "run.json").read_text())
     assert manifest["weights"] == {"source": "none", "sha256": None, "requested": "imagenet"}
     assert manifest["preprocess"]["input_size"] == 32
