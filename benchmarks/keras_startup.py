@@ -38,12 +38,12 @@ def main() -> None:
     train, _ = keras.utils.image_dataset_from_directory(
         f"{options.data}/train", image_size=size, verbose=False, validation_split=0.15, subset="both", seed=0
     )
-    whole = keras.applications.MobileNetV2(weights=options.weights, input_shape=(224, 224, 3))
-    base = keras.applications.MobileNetV2(weights=None, input_shape=(*size, 3), include_top=False, pooling="avg")
-    base.set_weights(whole.get_weights()[:-2])
+    whole = keras.applications.MobileNetV2(weights=options.weights, input_shape=(*size, 3))
+    base = keras.Model(whole.input, whole.get_layer("out_relu").output)
     image = keras.Input((*size, 3))
     x = keras.applications.mobilenet_v2.preprocess_input(image)
-    x = keras.layers.Dropout(0.2)(base(x))
+    x = keras.layers.GlobalAveragePooling2D()(base(x))
+    x = keras.layers.Dropout(0.2)(x)
     model = keras.Model(image, keras.layers.Dense(len(train.class_names))(x))
     model.compile(
         optimizer=keras.optimizers.Adam(1e-4),
