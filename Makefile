@@ -12,7 +12,7 @@ test: $(VENV)/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pytest
+	$(BIN)/pytest -m "slow or not slow"
 
 $(VENV)/installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
