@@ -115,6 +115,7 @@ def test_a_link_to_a_run_is_not_removed(tmp_path):
 def test_what_is_no_run_is_not_removed(tmp_path):
     make_run(tmp_path, "flowers")
     (tmp_path / "flower").mkdir()
+    (tmp_path / "flower" / "precious").touch()
     with pytest.raises(RunError, match="is no run: it has no run.json, so nothing was removed. Did you mean flowers"):
         runs_to_remove(("flower",), tmp_path)
     with pytest.raises(RunError, match="is no run"):

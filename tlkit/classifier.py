@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from tlkit.convert.tflite_process import TfliteProcess
-from tlkit.errors import TlkitError, did_you_mean
+from tlkit.errors import RunError, TlkitError, did_you_mean
 from tlkit.manifest import DEFAULT_RUNS, find_run, read_manifest
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ class Classifier(ABC):
         name: The path of that.
         classes: Names, in the order of the probabilities.
         spec: How a photo becomes pixels.
-        manifest: Of the run; None for an artifact.
+        manifest: Of the run, also of that in whose folder an artifact lies; None for one elsewhere.
     """
 
     kind: Literal["run", "artifact"]
@@ -128,6 +128,7 @@ class TfliteClassifier(Classifier):
             spec = found["about"].get("preprocess")
             self.spec = PreprocessSpec.from_dict(spec if isinstance(spec, dict) else {})
             self._check(found["input"], found["output"])
+            self.manifest = _manifest_around(path, self.classes)
         except BaseException:
             self.close()
             raise
@@ -158,6 +159,15 @@ class TfliteClassifier(Classifier):
     def close(self) -> None:
         """Ends the child process."""
         self._process.close()
+
+
+def _manifest_around(path: Path, classes: tuple[str, ...]) -> dict[str, Any] | None:
+    """Returns the manifest of the run in whose folder an artifact lies; None when it lies elsewhere."""
+    try:
+        manifest = read_manifest(path.resolve().parents[1])
+    except (RunError, IndexError):
+        return None
+    return manifest if tuple(manifest["classes"]) == classes else None
 
 
 def open_classifier(model: str | Path | None, runs: Path = DEFAULT_RUNS) -> Classifier:

@@ -34,6 +34,10 @@ class RunError(TlkitError):
     """A run folder is missing, broken, unfinished or written by a newer tlkit."""
 
 
+class CheckpointError(RunError):
+    """A checkpoint can't be gone on from: it is broken, or of another model."""
+
+
 class OptionError(TlkitError):
     """Options that don't go together, or a value outside its range."""
 

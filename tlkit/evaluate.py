@@ -9,6 +9,8 @@ import numpy as np
 
 from tlkit import metrics
 from tlkit.classifier import BATCH, Classifier
+from tlkit.data.digits import NAME as DIGITS
+from tlkit.data.digits import digits_folder
 from tlkit.data.discover import Photo, Problem, discover
 from tlkit.data.pipeline import Pixels, in_order
 from tlkit.data.recorded import find_again, photos_of
@@ -85,8 +87,8 @@ def evaluate(
 
     Args:
         classifier: What classifies them.
-        data: `DIR/<class>/*`, or a layout of train, val and test of which test is taken, or val. None: the photos that
-            a run kept for testing.
+        data: `DIR/<class>/*`, or a layout of train, val and test of which test is taken, or val; `digits` for the
+            embedded ones. None: the photos that a run kept for testing.
         shifts: From `tlkit.shifts.shift_names`: classify all photos again after each of these changes.
         progress: Shows what happens.
 
@@ -134,7 +136,7 @@ def _photos(
 ) -> tuple[Path, list[Photo], list[Problem]]:
     """Returns a root, photos below it with labels of the classifier, and what had to be left out."""
     if data is not None:
-        given = Path(data).expanduser()
+        given = digits_folder() if str(data) == DIGITS else Path(data).expanduser()
         folder = discover(given, known=classifier.classes, progress=progress)
         if folder.root != given:
             progress.say(f"{given} has splits; evaluating {folder.root}")

@@ -7,6 +7,9 @@ from pathlib import Path
 from tlkit.errors import RunError
 from tlkit.manifest import hidden_place
 
+# Seconds in which somebody who only asks `is_held` lets go again.
+_GLANCE = 0.5
+
 
 def lock_of(folder: Path) -> Path:
     """Returns the lock file of a folder. It stays when it is released: only holding it means something."""
@@ -29,7 +32,7 @@ def exclusive(folder: Path, *, waiting: Callable[[], None] | None = None) -> Ite
     lock_of(folder).parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(lock_of(folder))
     try:
-        lock.acquire(blocking=False)
+        lock.acquire(timeout=_GLANCE, poll_interval=0.05)
     except Timeout:
         if waiting is None:
             raise RunError(f"{folder} is in use by another process. Wait until it is done, or stop it.") from None

@@ -19,6 +19,7 @@ SCHEMA = 1
 DEFAULT_RUNS = Path("runs")
 NAME = "run.json"
 CHECKPOINTS = "checkpoints"
+ARTIFACTS = "artifacts"
 # Beside the runs, or anything else that is locked: locks, and files that are being written.
 HIDDEN = ".tlkit"
 MAX_BYTES = 256 * 2**20  # of a manifest; a million photos need about 150 MiB
@@ -39,7 +40,7 @@ def replacing(path: Path) -> Iterator[Path]:
     temporary = staging(path) / f".{path.stem}.{os.getpid()}.{secrets.token_hex(3)}{path.suffix}"
     try:
         yield temporary
-        with temporary.open("rb") as file:
+        with temporary.open("r+b") as file:
             os.fsync(file.fileno())  # or a power failure could leave an empty file under the new name
         os.replace(temporary, path)
     finally:
@@ -64,10 +65,11 @@ def staging(path: Path) -> Path:
 
 
 def sweep(runs: Path) -> None:
-    """Removes what killed processes were writing for the runs in a folder, once it is a day old."""
+    """Removes what killed processes were writing for the runs in a folder, a day later."""
     for left in (runs / HIDDEN).glob(".*"):
         with suppress(OSError):
-            if time.time() - left.stat().st_mtime > 24 * 3600:
+            # Not the time of the contents: a second name of an old file is new.
+            if left.suffix != ".lock" and time.time() - left.stat().st_ctime > 24 * 3600:
                 left.unlink()
 
 
@@ -113,11 +115,18 @@ def create_run(runs: Path, name: str | None, *, base: str, data: str) -> Path:
         except FileExistsError:
             if name is None and folder.is_dir():  # two runs within a second
                 continue
+            if is_empty(folder):
+                return folder
             raise RunError(f"{folder} exists already. Choose another --name, or remove that folder.") from None
         except OSError as err:
             raise RunError(f"Can't make the run folder {folder}: {err.strerror}. Choose another place: --runs") from err
         return folder
     raise RunError(f"{runs / stem} exists already, a hundred times over. Choose a --name.")
+
+
+def is_empty(folder: Path) -> bool:
+    """Whether a process was killed before it wrote anything into the folder that it had made."""
+    return folder.is_dir() and not any(folder.iterdir())
 
 
 def check_place(runs: Path, name: str | None) -> None:
@@ -126,7 +135,7 @@ def check_place(runs: Path, name: str | None) -> None:
     Raises:
         RunError: as `create_run`.
     """
-    if name is not None and (runs / check_name(name)).exists():
+    if name is not None and (runs / check_name(name)).exists() and not is_empty(runs / name):
         raise RunError(f"{runs / name} exists already. Choose another --name, or remove that folder.")
     existing = next(path for path in (runs.absolute(), *runs.absolute().parents) if path.exists())
     if not existing.is_dir() or not os.access(existing, os.W_OK):
@@ -236,7 +245,10 @@ def find_run(run: str | Path | None, runs: Path = DEFAULT_RUNS) -> Path:
     folder = newest_run(runs) if run is None else locate_run(run, runs)
     status = read_manifest(folder)["status"]
     if status != "complete":
-        raise RunError(f"The run {folder} is not complete (its status: {status}). Train again, or name another run.")
+        raise RunError(
+            f"The run {folder} is not complete (its status: {status}). Go on with it: tlkit finetune --resume --name "
+            f"{folder.name}; or name another run."
+        )
     return folder
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from tlkit.errors import RunError, TlkitError, did_you_mean
 from tlkit.lock import is_held
-from tlkit.manifest import NAME, locate_run, read_manifest
+from tlkit.manifest import NAME, is_empty, locate_run, read_manifest
 from tlkit.sizes import bytes_in
 
 
@@ -107,7 +107,7 @@ def _removable(name: str, runs: Path) -> Path:
             f"{folder} is a link to {folder.resolve()}. Nothing is removed through links: name the run itself."
         )
     folder = folder.resolve()
-    if not (folder / NAME).is_file() or folder.name.startswith("."):
+    if not ((folder / NAME).is_file() or is_empty(folder)) or folder.name.startswith("."):
         known = [listed.folder.name for listed in list_runs(runs) if (listed.folder / NAME).is_file()]
         raise RunError(
             f"{folder} is no run: it has no {NAME}, so nothing was removed.{did_you_mean(folder.name, known)} "
@@ -133,7 +133,7 @@ def remove_run(folder: Path) -> int:
                 shutil.rmtree(path)
             elif path.name != NAME:
                 path.unlink()
-        (folder / NAME).unlink()
+        (folder / NAME).unlink(missing_ok=True)
         folder.rmdir()
     except OSError as err:
         raise TlkitError(f"{folder} could not be removed completely: {err.strerror}: {err.filename}.") from err

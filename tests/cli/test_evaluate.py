@@ -90,8 +90,9 @@ def test_the_tables_show_classes_confusion_and_shifts(artifact, photos, capsys):
     assert "Calibration error" in out
     lines = [line.split() for line in out.splitlines()]
     assert ["class", "photos", "precision", "recall"] in lines
-    assert ["0", "0", "0.0%", "-"] in lines or any(line[:2] == ["0", "0"] and line[-1] == "-" for line in lines if line)
-    assert ["label", "\\", "prediction", *"0123456789"] in lines
+    assert any(line[-1:] == ["them."] and "more classes have no photo here" in " ".join(line) for line in lines)
+    (header,) = [line for line in lines if line[:3] == ["label", "\\", "prediction"]]
+    assert {"1", "7", "8"} <= set(header[3:]) < set("0123456789")
     shifts = [line for line in lines if line and line[0] in ("none", "brightness", "rotation")]
     assert [line[1] for line in shifts[1:]] == ["0.25", "0.5", "0.75", "1.5", "2", "5", "15", "30"]
     assert all(line[-1] == "points" for line in shifts[1:])

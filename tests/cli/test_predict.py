@@ -141,7 +141,7 @@ def test_mutated_photos_are_classified_or_reported(tmp_path, artifact, capsys):
     [
         (["few/0.png", "--csv", "--json"], 2, "--csv and --json exclude each other"),
         (["few/0.png", "--threshold", "1.5"], 2, "1.5 is not in the range 0<=x<=1"),
-        (["few/0.png", "MODEL"], 1, "model.tflite is a model, not a photo. Give it with: --model"),
+        (["MODEL"], 1, "model.tflite is a model, not a photo. Give it with: --model"),
         (["empty"], 1, "The folder empty has no image files"),
         (["*.png"], 1, "No file matches *.png"),
         (["gone.png", "away.png"], 1, "gone.png does not exist. Give the paths of photos."),

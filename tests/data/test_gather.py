@@ -19,11 +19,11 @@ def photos(tmp_path, monkeypatch):
 
 
 def test_files_are_taken_as_given_whether_they_exist_or_not():
-    assert gather(["x.jpg", "gone.txt", "x.jpg"], []) == ["x.jpg", "gone.txt", "x.jpg"]
+    assert gather(["x.jpg", "gone.txt", "x.jpg"], [])[0] == ["x.jpg", "gone.txt", "x.jpg"]
 
 
 def test_a_folder_gives_its_visible_images_at_any_depth_sorted(photos):
-    assert gather(["photos"], []) == ["photos/a.png", "photos/b.JPG", "photos/sub/deep/c.webp"]
+    assert gather(["photos"], [])[0] == ["photos/a.png", "photos/b.JPG", "photos/sub/deep/c.webp"]
 
 
 @pytest.mark.parametrize(
@@ -39,18 +39,18 @@ def test_a_folder_gives_its_visible_images_at_any_depth_sorted(photos):
     ],
 )
 def test_a_pattern_that_the_shell_left_alone_is_expanded(photos, pattern, found):
-    assert gather([pattern], []) == found
+    assert gather([pattern], [])[0] == found
 
 
 def test_a_file_whose_name_looks_like_a_pattern_is_a_file(photos):
     (photos / "[1].png").touch()
-    assert gather([f"{photos}/[1].png"], []) == [f"{photos}/[1].png"]
+    assert gather([f"{photos}/[1].png"], [])[0] == [f"{photos}/[1].png"]
 
 
 def test_a_dash_reads_one_path_a_line(photos):
     lines = [b"x y.jpg\n", b"\n", b"photos/sub\r\n", "é.png".encode(), b"bad\xff.png\n"]
     expected = ["first.png", "x y.jpg", "photos/sub/deep/c.webp", "é.png", os.fsdecode(b"bad\xff.png")]
-    assert gather(["first.png", "-"], lines) == expected
+    assert gather(["first.png", "-"], lines)[0] == expected
 
 
 @pytest.mark.parametrize(
@@ -73,3 +73,14 @@ def test_a_folder_that_cant_be_read_is_refused(photos):
     (photos / "sub").chmod(0)
     with pytest.raises(DataError, match="can't be read: Permission denied"):
         gather(["photos"], [])
+
+
+def test_what_names_no_photo_spoils_nothing_for_the_others(photos, tmp_path):
+    (tmp_path / "empty").mkdir()
+    found, problems = gather(["empty", "x.jpg", "*.tiff", "-"], [b"y.jpg\n", b"*.gif\n"])
+    assert found == ["x.jpg", "y.jpg"]
+    assert [problem.split(".")[0] for problem in problems] == [
+        "The folder empty has no image files (",
+        "No file matches *",
+        "No file matches *",
+    ]

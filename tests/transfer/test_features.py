@@ -121,7 +121,25 @@ class Stopping(Progress):
             yield bar
 
 
-@pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError(errno.ENOSPC, "No space left on device")])
+def test_a_full_disk_gives_back_what_was_taken_and_says_why(photos, own_cache):
+    wanted = Wanted(root=photos.root, plain=photos.train + photos.held_out, spec=SPEC)
+    full = Stopping(OSError(errno.ENOSPC, "No space left on device"), after=1)
+    with pytest.raises(cache.NoRoomError, match=r"the cache folder .* can't be written \(No space left on device\)"):
+        features_of(cut(model_of(), registry.find("mobilenet_v2").stages), wanted, progress=full)
+    assert [path.name for path in (own_cache / "features").iterdir()] == [".tlkit"]
+
+
+def test_no_view_is_computed_that_no_epoch_sees(photos):
+    augmentation = Augmentation("light", views=3, seed=0)
+    wanted = Wanted(root=photos.root, plain=photos.val, viewed=photos.train, augmentation=augmentation, spec=SPEC)
+    assert len(wanted) == len(photos.val) + 3 * len(photos.train)
+    for done in (0, 1, len(photos.val), len(wanted) - 1):
+        batches = list(wanted.batches(done))
+        assert sum(len(batch.indices) for batch in batches) == len(wanted) - done
+    assert [batch.view for batch in wanted.batches(0)] == [None, 0, 1, 2]
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt()])
 def test_an_interrupted_pass_goes_on_where_it_was(photos, own_cache, monkeypatch, error):
     monkeypatch.setattr(cache, "BATCH", 4)
     stages = registry.find("mobilenet_v2").stages

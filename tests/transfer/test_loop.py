@@ -201,7 +201,8 @@ def test_a_full_disk_ends_the_checkpoints_not_the_training(tmp_path, monkeypatch
     monkeypatch.setattr(module.np, "savez", full)
     assert training(small_source(), tmp_path).run(Told())
     assert told == [
-        "No checkpoint can be written (No space left on device). Training goes on, but could not be resumed."
+        "The checkpoint can't be written (No space left on device). Training goes on; to resume it would start "
+        "from an older one, or anew."
     ]
 
 

@@ -1,15 +1,17 @@
 """What is interrupted goes on, and ends where it would have ended."""
 
 import os
+import signal
 
 import keras
 import numpy as np
 import pytest
 
 from tlkit.data.discover import discover
-from tlkit.errors import DataError, OptionError, RunError, WeightsError
+from tlkit.errors import DataError, DivergedError, OptionError, RunError, WeightsError
 from tlkit.lock import exclusive, is_held
 from tlkit.manifest import HIDDEN, read_manifest, write_manifest
+from tlkit.models import registry
 from tlkit.progress import Progress
 from tlkit.transfer import checkpoint as checkpoints
 from tlkit.transfer import loop
@@ -274,3 +276,109 @@ def test_a_photo_that_vanishes_in_training_costs_nothing_that_was_trained(
     assert any("What was trained is kept. Go on with: tlkit finetune --resume --name" in text for text in told)
     assert (folder / "checkpoints" / "state.npz").exists()
     assert resume(None, tmp_path / "runs", {}) == folder
+
+
+def test_a_kill_before_the_record_leaves_a_name_that_can_be_used_again(tmp_path, make_folder, own_cache):
+    data = make_folder(each=8)
+    (tmp_path / "runs" / "early").mkdir(parents=True)
+    with pytest.raises(RunError, match="There is no run 'early'"):
+        resume("early", tmp_path / "runs", {})
+    values = vars(options(tmp_path, str(data), epochs=1, name="early"))
+    folder = resume_or_begin(values, {"base": "lenet5", "name": "early"}, Progress())
+    assert read_manifest(folder)["status"] == "complete"
+
+
+def stopped(tmp_path, data, monkeypatch, **values):
+    """A complete run that Ctrl-C stopped in its sixth step."""
+    count = [0]
+    real = loop.Training._save
+
+    def press(self, progress, *, force):
+        count[0] += 1
+        if count[0] == 5:
+            signal.raise_signal(signal.SIGINT)
+        real(self, progress, force=force)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(loop.Training, "_save", press)
+        folder = finetune(options(tmp_path, data, name="stopped", **values))
+    assert read_manifest(folder)["schedule"]["interrupted"]
+    return folder
+
+
+def test_a_stopped_run_stays_usable_until_it_has_another_model(tmp_path, make_folder, own_cache, monkeypatch):
+    from tlkit.convert.export import export
+    from tlkit.convert.options import ExportOptions
+
+    folder = stopped(tmp_path, make_folder(each=8), monkeypatch)
+    export(folder, ExportOptions())
+    before = (folder / "model.keras").read_bytes()
+    with monkeypatch.context() as patched:
+        patched.setattr(loop.Training, "_end_epoch", lambda self: (_ for _ in ()).throw(Killed()))
+        keep(patched)
+        with pytest.raises(Killed):
+            resume("stopped", tmp_path / "runs", {})
+    manifest = read_manifest(folder)
+    assert (manifest["status"], len(manifest["artifacts"])) == ("complete", 1)
+    assert (folder / "model.keras").read_bytes() == before
+    resume("stopped", tmp_path / "runs", {})
+    manifest = read_manifest(folder)
+    assert (manifest["status"], manifest["artifacts"]) == ("complete", [])
+    assert not manifest["schedule"]["interrupted"]
+    assert files_of(folder) == WHOLE
+
+
+def test_a_stopped_run_survives_a_resume_that_diverges(tmp_path, make_folder, own_cache, monkeypatch):
+    folder = stopped(tmp_path, make_folder(each=8), monkeypatch)
+    with monkeypatch.context() as patched:
+        patched.setattr("tlkit.metrics.log_loss", lambda *a: float("nan"))
+        with pytest.raises(DivergedError):
+            resume("stopped", tmp_path / "runs", {})
+    assert read_manifest(folder)["status"] == "complete"
+    assert (folder / "model.keras").exists()
+
+
+def test_an_export_of_a_model_that_is_replaced_meanwhile_is_refused(run, monkeypatch):
+    from tlkit.convert import export as module
+    from tlkit.convert.options import ExportOptions
+
+    real = module._prove
+
+    def prove(*args):
+        found = real(*args)
+        (run / "model.keras").write_bytes((run / "model.keras").read_bytes() + b"x")
+        return found
+
+    monkeypatch.setattr(module, "_prove", prove)
+    with pytest.raises(RunError, match="got another model meanwhile. Export again when its training is done"):
+        module.export(run, ExportOptions())
+    assert not (run / "artifacts").exists()
+
+
+def test_a_run_on_the_digits_takes_no_other_photos(tmp_path, make_folder, run):
+    write_manifest(run, {**read_manifest(run), "status": "running"})
+    with pytest.raises(OptionError, match="begun on the embedded digits, not on .*photos. Leave --data out"):
+        resume(run.name, run.parent, {}, data=str(make_folder()))
+
+
+def test_a_run_on_the_digits_goes_on_with_another_cache(tmp_path, run, monkeypatch):
+    manifest = read_manifest(run)
+    gone = {**manifest["data"], "root": str(tmp_path / "gone")}
+    short = {**manifest["options"], "epochs": 1}
+    write_manifest(run, {**manifest, "status": "running", "data": gone, "options": short})
+    monkeypatch.setenv("TLKIT_CACHE", str(tmp_path / "other"))
+    resume(run.name, run.parent, {})
+    assert read_manifest(run)["data"]["root"] == str(tmp_path / "other" / "digits-v1")
+
+
+def test_a_weights_file_is_found_from_another_folder(tmp_path, make_folder, own_cache, monkeypatch):
+    path = tmp_path / "w.keras"
+    keras.utils.set_random_seed(0)
+    registry.build("lenet5", classes=3).save(path)
+    monkeypatch.chdir(tmp_path)
+    data = make_folder(each=8)
+    interrupted(tmp_path, data, monkeypatch, at=1, weights="w.keras", freeze="last:1")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    folder = resume(None, tmp_path / "runs", {"weights": "../w.keras"})
+    assert read_manifest(folder)["weights"]["source"] == str(path)

@@ -86,6 +86,11 @@ def print_json(value: object) -> None:
     click.echo(json.dumps(value, indent=1, ensure_ascii=False))
 
 
+def printable(text: str) -> str:
+    """Returns a file's name as a terminal can show it: what would move the cursor or change colours is escaped."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
+
+
 def print_table(rows: Sequence[Sequence[str]], *, right: Sequence[int] = ()) -> None:
     """Prints rows in columns; the first row is the header. `right` lists columns to align to the right."""
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]

@@ -54,7 +54,7 @@ def command(model: str | None, data: Path | None, shift: str, runs: Path, as_jso
         return
     _print_figures(found)
     _print_classes(found)
-    if len(found.classes) <= _MATRIX:
+    if len(_shown(found)) <= _MATRIX:
         _print_matrix(found)
     else:
         _print_confusions(found)
@@ -75,17 +75,27 @@ def _print_figures(found: "Evaluation") -> None:
 
 def _print_classes(found: "Evaluation") -> None:
     rows = [["class", "photos", "precision", "recall"]]
-    for one in found.classes:
+    for index in _shown(found):
+        one, predicted = found.classes[index], sum(row[index] for row in found.confusion)
+        precision = f"{one.precision:.1%}" if predicted else "-"
         recall = f"{one.recall:.1%}" if one.images else "-"
-        rows.append([one.name, str(one.images), f"{one.precision:.1%}", recall])
+        rows.append([one.name, str(one.images), precision, recall])
     click.echo()
     print_table(rows, right=(1, 2, 3))
+    if left := len(found.classes) - len(rows) + 1:
+        click.echo(f"{left} more classes have no photo here, and none was taken for them.")
+
+
+def _shown(found: "Evaluation") -> list[int]:
+    """Returns the classes that have photos, or for which photos were taken."""
+    taken = [sum(column) for column in zip(*found.confusion, strict=True)]
+    return [i for i, one in enumerate(found.classes) if one.images or taken[i]]
 
 
 def _print_matrix(found: "Evaluation") -> None:
-    names = [one.name for one in found.classes]
-    rows = [["label \\ prediction", *names]]
-    rows += [[name, *map(str, counts)] for name, counts in zip(names, found.confusion, strict=True)]
+    shown = _shown(found)
+    rows = [["label \\ prediction", *(found.classes[i].name for i in shown)]]
+    rows += [[found.classes[i].name, *(str(found.confusion[i][j]) for j in shown)] for i in shown]
     click.echo()
     print_table(rows, right=range(1, len(rows[0])))
 

@@ -127,5 +127,8 @@ def _print_summary(folder: Path, manifest: dict[str, Any]) -> None:
         rows = [["hardest classes", "photos", "precision", "recall"]]
         rows += [[r["class"], str(r["images"]), f"{r['precision']:.1%}", f"{r['recall']:.1%}"] for r in worst]
         print_table(rows, right=(1, 2, 3))
+    schedule = manifest["schedule"]
+    if schedule["best_epoch"] and schedule["best_epoch"] != schedule["epochs_run"]:
+        click.echo(f"Best epoch           {schedule['best_epoch']} of {schedule['epochs_run']}: its weights are kept")
     click.echo(f"Run                  {folder}")
     click.echo("Next                 tlkit predict PHOTO, or tlkit export --to tflite --precision int8")

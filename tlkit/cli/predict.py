@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TextIO
 
 import click
 
-from tlkit.cli.common import HELP, json_option, print_json, runs_option
+from tlkit.cli.common import HELP, json_option, print_json, printable, runs_option
 
 if TYPE_CHECKING:
     from tlkit.predict import Prediction
@@ -55,7 +55,9 @@ def command(
     if as_csv and as_json:
         raise OptionError("--csv and --json exclude each other. Choose one.")
     with open_classifier(model, runs) as classifier:
-        paths = gather(photos, sys.stdin.buffer)
+        paths, problems = gather(photos, sys.stdin.buffer)
+        for problem in problems:
+            click.echo(problem, err=True)
         if not any(Path(path).is_file() for path in paths):
             raise DataError(f"{paths[0]} does not exist. Give the paths of photos.")
 
@@ -76,12 +78,14 @@ def command(
             bad = sum([_print_text(one, out) for one in found])
     if bad:
         raise DataError(f"{bad} of {len(paths)} files could not be classified.")
+    if problems:
+        raise DataError(f"{len(problems)} of the paths named no photo; all others were classified.")
 
 
 def _complain(one: "Prediction") -> bool:
     """Reports a file that could not be classified; returns whether this is one."""
     if one.error:
-        click.echo(f"{one.path}: {one.error}", err=True)
+        click.echo(f"{printable(one.path)}: {one.error}", err=True)
     return one.error is not None
 
 
@@ -90,7 +94,7 @@ def _print_text(one: "Prediction", out: TextIO) -> bool:
 
     if _complain(one):
         return True
-    click.echo(f"{one.path}{'' if one.label == one.top[0][0] else f': {UNKNOWN}'}", file=out)
+    click.echo(f"{printable(one.path)}{'' if one.label == one.top[0][0] else f': {UNKNOWN}'}", file=out)
     for name, probability in one.top:
         click.echo(f"  {probability:7.2%}  {name}", file=out)
     return False
@@ -101,9 +105,10 @@ def _print_csv(found: "Iterator[Prediction]", width: int, out: TextIO) -> int:
     from tlkit.predict import csv_header
     from tlkit.tables import csv_text
 
-    click.echo(csv_text([csv_header(width)]), file=out, nl=False)
+    out.write(csv_text([csv_header(width)]))
     bad = 0
     for one in found:
-        click.echo(csv_text([one.to_row(width)]), file=out, nl=False)
+        out.write(csv_text([one.to_row(width)]))
+        out.flush()
         bad += _complain(one)
     return bad

@@ -21,7 +21,7 @@ from tlkit.data.pipeline import Pixels, in_order
 from tlkit.data.recorded import find_again, photos_of
 from tlkit.errors import RunError
 from tlkit.lock import exclusive
-from tlkit.manifest import naming, read_manifest, replacing, sha256_of, write_json, write_manifest
+from tlkit.manifest import naming, read_manifest, replacing, sha256_of, sweep, write_json, write_manifest
 from tlkit.predict import predict_batch
 from tlkit.preprocess import PreprocessSpec
 from tlkit.progress import Progress
@@ -49,6 +49,7 @@ def export(folder: Path, options: ExportOptions, progress: Progress | None = Non
     """
     progress = progress or Progress()
     check_options(options)
+    sweep(folder.parent)
     manifest = read_manifest(folder)
     spec = PreprocessSpec.from_dict(manifest["preprocess"])
     unseen = photos_of(manifest, "val", "test")
@@ -57,6 +58,7 @@ def export(folder: Path, options: ExportOptions, progress: Progress | None = Non
     root, photos = find_again(manifest, unseen, options.data)
     if options.calibration is not None and not SCHEMES[options.precision].calibrated:
         progress.warn(f"--calibration is ignored: {options.precision} takes no calibration photos.")
+    model_sha256 = sha256_of(folder / "model.keras") if (folder / "model.keras").is_file() else ""
     artifact = folder / "artifacts" / f"model.{options.precision}.tflite"
     sidecar = artifact.with_name(f"{artifact.name}.json")
     try:
@@ -65,19 +67,23 @@ def export(folder: Path, options: ExportOptions, progress: Progress | None = Non
             with naming(artifact), replacing(artifact) as temporary:
                 temporary.touch()  # a folder that can't be written is noticed before the work
                 entry = _make(temporary, folder, manifest, Pixels(root, photos, spec), options, progress)
+                artifact.parent.mkdir(exist_ok=True)  # another export that failed may have removed it
                 stack.enter_context(restored_on_failure(artifact, sidecar))
             write_json(sidecar, {**_about(manifest, options), **entry})
-            _record(folder, entry)
+            _record(folder, entry, model_sha256)
     finally:
         with contextlib.suppress(OSError):
             artifact.parent.rmdir()  # where nothing was made
     return entry
 
 
-def _record(folder: Path, entry: dict[str, Any]) -> None:
+def _record(folder: Path, entry: dict[str, Any], model_sha256: str) -> None:
     """Adds the entry to what the manifest says now: another export may have added to it meanwhile."""
-    with exclusive(folder.with_name(f"{folder.name}.manifest"), waiting=lambda: None):
+    # A name that no run can have.
+    with exclusive(folder.with_name(f".{folder.name}.manifest"), waiting=lambda: None):
         manifest = read_manifest(folder)
+        if manifest["status"] != "complete" or sha256_of(folder / "model.keras") != model_sha256:
+            raise RunError(f"{folder} got another model meanwhile. Export again when its training is done.")
         manifest["artifacts"] = [a for a in manifest["artifacts"] if a["path"] != entry["path"]] + [entry]
         write_manifest(folder, manifest)
 

@@ -13,14 +13,15 @@ import re
 import secrets
 import shutil
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import platformdirs
 
-from tlkit.errors import TlkitError
-from tlkit.lock import is_held
+from tlkit.errors import RunError, TlkitError
+from tlkit.lock import exclusive, is_held
 from tlkit.manifest import write_json
 from tlkit.sizes import bytes_in, size_text
 
@@ -93,7 +94,16 @@ def in_use(path: Path) -> bool:
     """Whether a live process is working on an entry: it holds the lock, or made the temporary folder."""
     if match := _TEMPORARY.fullmatch(path.name):
         return _is_alive(int(match["pid"]))
-    return is_held(path.with_name(path.name.removesuffix(".partial")))
+    return is_held(path.with_name(_key_of(path)))
+
+
+def _is_keyed(path: Path) -> bool:
+    return bool(_FEATURES.fullmatch(_key_of(path)))
+
+
+def _key_of(path: Path) -> str:
+    """Returns the key of features, finished or not."""
+    return path.name.removesuffix(".partial")
 
 
 def _is_alive(pid: int) -> bool:
@@ -205,12 +215,17 @@ def remove(entry: Entry) -> int:
     """
     stem = entry.path.name.lstrip(".").partition(".")[0][:16]
     gone = entry.path.with_name(f".{stem}.{os.getpid()}.{secrets.token_hex(3)}")
+    # Only features have a process that may come back to them this very moment.
+    held = exclusive(entry.path.with_name(_key_of(entry.path))) if _is_keyed(entry.path) else nullcontext()
     try:
-        os.replace(entry.path, gone)
+        with held:
+            os.replace(entry.path, gone)
         if gone.is_symlink():
             gone.unlink()
         else:
             shutil.rmtree(gone)
+    except RunError:  # a process began to work on it just now
+        return 0
     except FileNotFoundError:  # another process was faster
         return entry.bytes
     except OSError as err:

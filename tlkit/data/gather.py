@@ -11,8 +11,10 @@ from tlkit.errors import DataError
 SUFFIXES = frozenset((".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".gif", ".webp"))
 
 
-def gather(given: Iterable[str], stdin: Iterable[bytes]) -> list[str]:
-    """Returns the paths of photos, in the order given; what a folder or a pattern holds is sorted.
+def gather(given: Iterable[str], stdin: Iterable[bytes]) -> tuple[list[str], list[str]]:
+    """Returns the paths of photos, in the order given, and what is wrong with those that name none.
+
+    What a folder or a pattern holds is sorted.
 
     Args:
         given: Files, which need not exist; folders, searched recursively for image files that are not hidden; patterns
@@ -20,20 +22,31 @@ def gather(given: Iterable[str], stdin: Iterable[bytes]) -> list[str]:
         stdin: Lines, each a path of these kinds.
 
     Raises:
-        DataError: a folder, a pattern or the list has no photo, a folder can't be read, or a model is among the photos.
+        DataError: none of them names a photo.
     """
     found: list[str] = []
-    for path in given:
-        if path == "-":
-            lines = [os.fsdecode(line.rstrip(b"\r\n")) for line in stdin]
-            named = [line for line in lines if line.strip()]
-            if not named:
-                raise DataError("There is no path on standard input. Write one a line.")
-            for line in named:
-                found += _expand(line)
-        else:
+    problems: list[str] = []
+    for path in _named(given, stdin, problems):
+        try:
             found += _expand(path)
-    return found
+        except DataError as err:  # the others are not its fault
+            problems.append(str(err))
+    if problems and not found:
+        raise DataError(problems[0])
+    return found, problems
+
+
+def _named(given: Iterable[str], stdin: Iterable[bytes], problems: list[str]) -> Iterator[str]:
+    """Yields the paths that are given, with the list on standard input in the place of `-`."""
+    for path in given:
+        if path != "-":
+            yield path
+            continue
+        lines = [os.fsdecode(line.rstrip(b"\r\n")) for line in stdin]
+        named = [line for line in lines if line.strip()]
+        if not named:
+            problems.append("There is no path on standard input. Write one a line.")
+        yield from named
 
 
 def _expand(path: str) -> list[str]:

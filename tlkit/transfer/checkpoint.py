@@ -5,14 +5,14 @@ import math
 import time
 import zipfile
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 
-from tlkit.errors import RunError
+from tlkit.errors import CheckpointError
 from tlkit.manifest import CHECKPOINTS, replacing
 
 NAME = "state.npz"
@@ -72,8 +72,8 @@ class Checkpoints:
         """
         if self._path is None:
             return
-        started = time.perf_counter()
-        about = {name: value for name, value in asdict(state).items() if name != "best"}
+        started = self._last = time.perf_counter()
+        about = {name: value for name, value in vars(state).items() if name != "best"}
         arrays = {f"variable_{i}": keras.ops.convert_to_numpy(v) for i, v in enumerate(self._variables)}
         arrays |= {f"best_{i}": value for i, value in enumerate(state.best)}
         self._path.parent.mkdir(exist_ok=True)
@@ -86,7 +86,7 @@ class Checkpoints:
         """Puts the variables back and returns the state; a new one when there is no checkpoint.
 
         Raises:
-            RunError: the checkpoint is broken, or of another model.
+            CheckpointError: the checkpoint is broken, or of another model.
         """
         if self._path is None or not self._path.exists():
             return State()
@@ -96,9 +96,9 @@ class Checkpoints:
                 values = [saved[f"variable_{i}"] for i in range(len(self._variables))]
                 best = [saved[name] for name in sorted(_named(saved, "best_"), key=_number)]
         except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as err:
-            raise RunError(f"{self._path} is broken ({err}). Train again, without --resume.") from err
+            raise CheckpointError(f"{self._path} is broken ({err}). Train again, without --resume.") from err
         if any(value.shape != tuple(v.shape) for value, v in zip(values, self._variables, strict=True)):
-            raise RunError(f"{self._path} is of another model. Train again, without --resume.")
+            raise CheckpointError(f"{self._path} is of another model. Train again, without --resume.")
         for variable, value in zip(self._variables, values, strict=True):
             variable.assign(value)
         return State(**about, best=best)

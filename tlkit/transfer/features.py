@@ -5,6 +5,7 @@ the input size, the boundary and the versions. It does not depend on the split, 
 """
 
 import contextlib
+import errno
 import hashlib
 import io
 import json
@@ -12,6 +13,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -44,11 +46,13 @@ class Parts:
     """A model cut at the freeze boundary; both parts share its layers.
 
     Attributes:
+        base: Name of the whole model.
         boundary: The last layer of the backbone.
         backbone: From pixels to features, all frozen.
         tail: From features to logits.
     """
 
+    base: str
     boundary: str
     backbone: keras.Model
     tail: keras.Model
@@ -63,6 +67,7 @@ def cut(model: keras.Model, frozen: Sequence[str]) -> Parts | None:
         last += 1
     boundary = model.layers[last]
     return Parts(
+        base=model.name,
         boundary=boundary.name,
         backbone=keras.Model(model.input, boundary.output),
         tail=keras.Model(boundary.output, model.output),
@@ -79,43 +84,60 @@ class Features:
     """The cached output of the frozen stages.
 
     Attributes:
-        array: `[samples, ...]` float32, perhaps mapped from disk.
-        row: From a photo's sha256 and the number of its view (None: the photo as it is) to its row.
+        array: `[plain photos + views * viewed photos, ...]` float32, perhaps mapped from disk.
+        plain: From the sha256 of a photo as it is to its row.
+        viewed: From the sha256 of a photo with views to its place among them.
         reused: Whether an earlier run had computed them.
     """
 
     array: np.ndarray
-    row: dict[tuple[str, int | None], int]
+    plain: dict[str, int]
+    viewed: dict[str, int]
     reused: bool
 
     def rows(self, photos: Iterable[Photo], view: int | None = None) -> np.ndarray:
         """Returns the row of each photo, or of one view of each."""
-        return np.array([self.row[photo.sha256, view] for photo in photos], np.int64)
+        if view is None:
+            return np.array([self.plain[photo.sha256] for photo in photos], np.int64)
+        start = len(self.plain) + view * len(self.viewed)
+        return start + np.array([self.viewed[photo.sha256] for photo in photos], np.int64)
 
 
-@dataclass(frozen=True, kw_only=True)
 class Wanted:
-    """What features are wanted of.
+    """What features are wanted of: each photo once, the plain ones first, then view by view.
 
-    Attributes:
+    Args:
         root: What the photos' paths are relative to.
         plain: Photos as they are.
-        viewed: Photos of which every view is wanted.
+        viewed: Photos of which every view is wanted, if there is augmentation.
         augmentation: Makes the views.
         spec: How a photo becomes pixels.
     """
 
-    root: Path
-    plain: Sequence[Photo]
-    viewed: Sequence[Photo] = ()
-    augmentation: Augmentation | None = None
-    spec: PreprocessSpec
+    def __init__(
+        self,
+        *,
+        root: Path,
+        plain: Sequence[Photo],
+        viewed: Sequence[Photo] = (),
+        augmentation: Augmentation | None = None,
+        spec: PreprocessSpec,
+    ) -> None:
+        self.root, self.augmentation, self.spec = root, augmentation, spec
+        self.views = 0 if augmentation is None else augmentation.views or 0
+        self.plain = _different(plain)
+        self.viewed = _different(viewed) if self.views else []
 
-    def samples(self) -> list[tuple[Photo, int | None]]:
-        """Lists photos with views, each once: the plain ones first, then view by view."""
-        plain, viewed = _different(self.plain), _different(self.viewed)
-        views = range(self.augmentation.views or 0) if self.augmentation is not None else range(0)
-        return [(photo, None) for photo in plain] + [(photo, view) for view in views for photo in viewed]
+    def __len__(self) -> int:
+        return len(self.plain) + self.views * len(self.viewed)
+
+    def batches(self, done: int) -> Iterator[Batch]:
+        """Yields what follows the first `done` rows; indices point into `plain + viewed`, a batch is of one view."""
+        parts = [(0, len(self.plain), None), *((len(self.plain), len(self.viewed), v) for v in range(self.views))]
+        for first, count, view in parts:
+            skip, done = min(done, count), max(0, done - count)
+            for start in range(skip, count, BATCH):
+                yield Batch(first + np.arange(start, min(start + BATCH, count)), view)
 
 
 def _different(photos: Iterable[Photo]) -> list[Photo]:
@@ -133,28 +155,38 @@ def features_of(parts: Parts, wanted: Wanted, *, progress: Progress) -> Features
         progress: Shows a bar.
 
     Raises:
-        NoRoomError: they would take more than the cache may.
+        NoRoomError: they would take more than the cache may, or its disk is full.
         DataError: a photo can't be read any more.
     """
-    samples = wanted.samples()
-    row = {(photo.sha256, view): i for i, (photo, view) in enumerate(samples)}
-    shape = (len(samples), *parts.backbone.output.shape[1:])
-    folder = cache_folder() / "features" / _key(parts, wanted, samples)
-    if (found := _read(folder, shape)) is not None:
-        return Features(array=found, row=row, reused=True)
+    shape = (len(wanted), *parts.backbone.output.shape[1:])
+    folder = cache_folder() / "features" / _key(parts, wanted)
+    reused = True
 
     def waiting() -> None:
         progress.say("Frozen stages: another process computes the same; waiting for it")
 
-    _make_room(0)
-    with exclusive(folder, waiting=waiting):
-        if (found := _read(folder, shape)) is not None:  # that process is done
-            return Features(array=found, row=row, reused=True)
-        _make_room(estimate_bytes(parts, len(samples)) - bytes_in(_partial(folder)))
-        _compute(folder, parts, wanted, samples, progress)
-    written = _read(folder, shape)
-    assert written is not None, folder  # it was just made
-    return Features(array=written, row=row, reused=False)
+    if (array := _read(folder, shape)) is None:
+        _make_room(0)
+        with _writing(_partial(folder)), exclusive(folder, waiting=waiting):
+            if (array := _read(folder, shape)) is None:  # else that process is done
+                _make_room(estimate_bytes(parts, len(wanted)) - bytes_in(_partial(folder)))
+                _compute(folder, parts, wanted, shape, progress)
+                array, reused = _read(folder, shape), False
+    assert array is not None, folder  # it was just made
+    plain, viewed = ({photo.sha256: i for i, photo in enumerate(p)} for p in (wanted.plain, wanted.viewed))
+    return Features(array=array, plain=plain, viewed=viewed, reused=reused)
+
+
+@contextlib.contextmanager
+def _writing(partial: Path) -> Iterator[None]:
+    """Turns what the disk of the cache refuses into `NoRoomError`, and gives back what was taken of it."""
+    try:
+        yield
+    except OSError as err:
+        if err.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
+            raise
+        shutil.rmtree(partial, ignore_errors=True)
+        raise NoRoomError(f"the cache folder {cache_folder()} can't be written ({err.strerror})") from err
 
 
 def _make_room(size: int) -> None:
@@ -167,16 +199,17 @@ def _partial(folder: Path) -> Path:
     return folder.with_name(f"{folder.name}.partial")
 
 
-def _key(parts: Parts, wanted: Wanted, samples: Sequence[tuple[Photo, int | None]]) -> str:
+def _key(parts: Parts, wanted: Wanted) -> str:
     """Hashes everything that the features depend on."""
     digest = hashlib.sha256()
     about = {
         "cache": CACHE_VERSION,
-        "keras": [keras.__version__, keras.backend.backend()],
+        "versions": [keras.backend.backend(), *(version(name) for name in ("keras", "tensorflow", "pillow"))],
         "preprocess": wanted.spec.to_dict(),
         "augment": wanted.augmentation.to_dict() if wanted.augmentation is not None else None,
         "backbone": json.loads(parts.backbone.to_json())["config"]["layers"],
-        "samples": [[photo.sha256, view] for photo, view in samples],
+        "plain": [photo.sha256 for photo in wanted.plain],
+        "viewed": [photo.sha256 for photo in wanted.viewed],
     }
     digest.update(json.dumps(about, sort_keys=True).encode())
     for weight in parts.backbone.weights:
@@ -201,33 +234,26 @@ def _read(folder: Path, shape: tuple[int, ...]) -> np.ndarray | None:
     return array
 
 
-def _compute(
-    folder: Path,
-    parts: Parts,
-    wanted: Wanted,
-    samples: Sequence[tuple[Photo, int | None]],
-    progress: Progress,
-) -> None:
+def _compute(folder: Path, parts: Parts, wanted: Wanted, shape: tuple[int, ...], progress: Progress) -> None:
     """Makes the folder: rows are appended to a file in a folder beside, which is renamed when it is whole.
 
     Rows are written as they come, not through a map of the file: on a full disk a map kills the process.
     """
     partial = _partial(folder)
     partial.mkdir(parents=True, exist_ok=True)
-    about = {"base": parts.backbone.name, "boundary": parts.boundary, "images": len(samples)}
-    write_json(partial / "about.json", about)
-    shape = parts.backbone.output.shape[1:]
+    write_json(partial / "about.json", {"base": parts.base, "boundary": parts.boundary, "images": len(wanted)})
     with (partial / "features.npy").open("ab") as file:
-        done = _rows_in(file, (len(samples), *shape))
-        pixels = Pixels(wanted.root, [photo for photo, _ in samples], wanted.spec, keep=False)
-        title = "Frozen stages, computed once" if not done else f"Frozen stages, from {done} of {len(samples)} on"
+        done = _rows_in(file, shape)
+        pixels = Pixels(wanted.root, wanted.plain + wanted.viewed, wanted.spec, keep=False)
+        title = "Frozen stages, computed once" if not done else f"Frozen stages, from {done} of {len(wanted)} on"
         infer = inference(parts.backbone)
-        with progress.bar(title, len(samples) - done) as bar, pixels.errors():
-            for indices, batch in pixels.dataset(_batches(samples, done), wanted.augmentation):
+        with progress.bar(title, len(wanted) - done) as bar, pixels.errors():
+            for indices, batch in pixels.dataset(wanted.batches(done), wanted.augmentation):
                 file.write(np.ascontiguousarray(infer(batch), np.float32).data)
                 bar.advance(len(indices))
         file.flush()
         os.fsync(file.fileno())
+    os.utime(partial)  # used now, not when the pass began
     os.replace(partial, folder)
 
 
@@ -244,17 +270,6 @@ def _rows_in(file: BinaryIO, shape: tuple[int, ...]) -> int:
     rows = min((size - start) // row, shape[0])
     file.truncate(start + rows * row)
     return rows
-
-
-def _batches(samples: Sequence[tuple[Photo, int | None]], done: int) -> Iterator[Batch]:
-    """Yields what is still to be computed, each batch of one view."""
-    start = done
-    while start < len(samples):
-        view, end = samples[start][1], start
-        while end < len(samples) and end < start + BATCH and samples[end][1] == view:
-            end += 1
-        yield Batch(np.arange(start, end), view)
-        start = end
 
 
 def inference(model: keras.Model) -> Callable[[Any], np.ndarray]:

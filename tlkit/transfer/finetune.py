@@ -10,10 +10,10 @@ import numpy as np
 from tlkit.data.digits import digits_folder
 from tlkit.data.discover import discover
 from tlkit.data.split import PhotoSet, split
-from tlkit.errors import DivergedError, OptionError, WeightsError, some
+from tlkit.errors import CheckpointError, DivergedError, OptionError, WeightsError, some
 from tlkit.lazy import import_keras
 from tlkit.lock import exclusive
-from tlkit.manifest import CHECKPOINTS, check_place, create_run, read_manifest, sweep, write_manifest
+from tlkit.manifest import ARTIFACTS, CHECKPOINTS, NAME, check_place, create_run, read_manifest, sweep, write_manifest
 from tlkit.preprocess import PreprocessSpec
 from tlkit.progress import Progress
 from tlkit.transfer.options import FinetuneOptions, Plan, plan
@@ -42,15 +42,19 @@ def finetune(options: FinetuneOptions, progress: Progress | None = None) -> Path
     progress = progress or Progress()
     decided = plan(options)
     check_place(options.runs, options.name)
+    if decided.weights not in ("imagenet", "none") and not Path(decided.weights).expanduser().is_file():
+        raise WeightsError(f"There is no weights file {decided.weights}. Check the path given with --weights.")
     photos = read_photos(options, decided, progress)
     import_keras()  # only now that the input is known to be good
     from tlkit.transfer import job
 
     prepared = job.prepare(options, decided, photos, progress)
     data_name = Path(options.data).resolve().name if decided.own_data else str(options.data)
+    sweep(options.runs)
+    manifest = new_record(prepared)
     folder = create_run(options.runs, options.name, base=decided.architecture.name, data=data_name)
     with exclusive(folder):
-        _train(folder, new_record(prepared), prepared, progress)
+        _train(folder, manifest, prepared, progress)
     return folder
 
 
@@ -75,10 +79,12 @@ def resume(
     with exclusive(folder):
         sweep(runs)
         manifest = read_manifest(folder)
+        if given or unfinished(manifest):
+            options = recorded_options(folder, manifest, given)
         if not unfinished(manifest):
+            shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)  # a kill in the very last moment leaves it
             progress.say(f"{folder} is complete: there is nothing to go on with")
             return folder
-        options = recorded_options(folder, manifest, given)
         decided = plan(options)
         photos = recorded_photos(manifest, decided, data)
         progress.say(f"Going on with {folder}")
@@ -91,8 +97,9 @@ def resume(
                 f"The weights that {folder} was begun with have changed: {manifest['weights']['source']}. Put that "
                 "file back, or train again."
             )
-        manifest |= {"status": "running", "data": manifest["data"] | {"root": str(photos.root.absolute())}}
-        _train(folder, manifest | {"split": photos.to_split()}, prepared, progress)
+        data_now = manifest["data"] | {"root": str(photos.root.absolute())}
+        manifest |= {"data": data_now, "split": photos.to_split()}
+        _train(folder, manifest, prepared, progress, created=False)
     return folder
 
 
@@ -114,23 +121,47 @@ def resume_or_begin(values: dict[str, Any], given: dict[str, Any], progress: Pro
     return resume(name, runs, must_agree, progress, data=data)
 
 
-def _train(folder: Path, manifest: dict[str, Any], prepared: "Prepared", progress: Progress) -> None:
-    """Trains into a run folder. What can be gone on with stays there, whatever happens; what can't be is removed."""
+def _train(
+    folder: Path, manifest: dict[str, Any], prepared: "Prepared", progress: Progress, *, created: bool = True
+) -> None:
+    """Trains into a run folder. What can be gone on with stays there, whatever happens.
+
+    Args:
+        folder: Of the run.
+        manifest: As it begins.
+        prepared: What is trained.
+        progress: Shows what happens.
+        created: Whether the folder was made for this: then it is removed when an error leaves nothing of use in it.
+    """
     from tlkit.transfer import job
 
     started = time.perf_counter() - manifest.get("seconds", 0.0)
-    try:
+
+    def before_saving() -> None:
+        """Takes back what a run that was stopped by Ctrl-C says of its model: it gets another one now."""
+        latest = read_manifest(folder)
+        if latest["artifacts"]:
+            progress.warn(f"The artifacts of {folder} are removed: they are of the model as it was before.")
+        manifest.update({"status": "running", "metrics": {}, "artifacts": []})
         write_manifest(folder, manifest)
-        manifest |= job.train(prepared, folder, PreprocessSpec(input_size=prepared.decided.input_size), progress)
+        shutil.rmtree(folder / ARTIFACTS, ignore_errors=True)
+
+    try:
+        if created:
+            write_manifest(folder, manifest)
+        spec = PreprocessSpec(input_size=prepared.decided.input_size)
+        manifest |= job.train(prepared, folder, spec, progress, before_saving)
         manifest |= {"status": "complete", "seconds": round(time.perf_counter() - started, 2)}
         write_manifest(folder, manifest)
     except KeyboardInterrupt:
-        progress.say(f"{folder} can be gone on with: tlkit finetune --resume --name {folder.name}")
+        if (folder / NAME).exists():
+            progress.say(f"{folder} can be gone on with: tlkit finetune --resume --name {folder.name}")
         raise
     except BaseException as err:
-        if isinstance(err, DivergedError) or not (folder / CHECKPOINTS).exists():
-            shutil.rmtree(folder, ignore_errors=True)  # it holds nothing that could be used
-        else:
+        kept = any((folder / CHECKPOINTS).glob("*.npz")) and not isinstance(err, DivergedError)
+        if created and not kept:
+            shutil.rmtree(folder, ignore_errors=True)
+        elif kept and not isinstance(err, CheckpointError):
             progress.say(f"What was trained is kept. Go on with: tlkit finetune --resume --name {folder.name}")
         raise
     if manifest["schedule"]["interrupted"]:
@@ -165,6 +196,9 @@ def read_photos(options: FinetuneOptions, decided: Plan, progress: Progress) -> 
             f"Class {folder.classes[counts.argmax()]!r} has {counts.max()} training photos, "
             f"{folder.classes[counts.argmin()]!r} only {counts.min()}. Consider --class-weight auto."
         )
+    held_out = {photo.label for photo in photos.held_out}
+    if blind := [name for label, name in enumerate(folder.classes) if label not in held_out]:
+        progress.warn(f"No photo of {some(blind)} is held out, so nothing tells how well it is known. Add photos.")
     progress.say(
         f"{found} classes; {len(photos.train)} photos to train on, {len(photos.val)} to validate, "
         f"{len(photos.test)} to test"

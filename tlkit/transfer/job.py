@@ -1,5 +1,6 @@
 """The part of fine-tuning that needs Keras: build, load, freeze, cache, train, evaluate, save."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -58,7 +59,8 @@ def prepare(options: FinetuneOptions, decided: Plan, photos: PhotoSet, progress:
         _start_at_zero(model)
     augmentation = None
     if options.augment != "none":
-        augmentation = Augmentation(options.augment, views=decided.views, seed=options.seed)
+        views = None if decided.views is None else min(decided.views, decided.epochs)  # no epoch sees more
+        augmentation = Augmentation(options.augment, views=views, seed=options.seed)
     return Prepared(
         options=options, decided=decided, photos=photos, model=model, weights=weights, augmentation=augmentation
     )
@@ -100,7 +102,13 @@ def _load(model: keras.Model, decided: Plan, progress: Progress) -> dict[str, An
     return {"source": source, "sha256": loaded.sha256, "file": path.name}
 
 
-def train(prepared: Prepared, folder: Path, spec: PreprocessSpec, progress: Progress) -> dict[str, Any]:
+def train(
+    prepared: Prepared,
+    folder: Path,
+    spec: PreprocessSpec,
+    progress: Progress,
+    before_saving: Callable[[], None] = lambda: None,
+) -> dict[str, Any]:
     """Trains, or goes on where the run's checkpoint is, evaluates and saves; returns what the manifest learns from it.
 
     Stopped by Ctrl-C in training, it leaves the best model so far; `schedule.interrupted` tells.
@@ -128,6 +136,7 @@ def train(prepared: Prepared, folder: Path, spec: PreprocessSpec, progress: Prog
         probabilities = softmax(source.held_out_logits())
     if features is not None:
         _check_features(model, photos, spec, probabilities)
+    before_saving()
     results.save_labels(folder, photos.classes)
     results.save_history(folder, training.state.rows)
     results.save_model(model, folder)
@@ -173,7 +182,7 @@ def _source(prepared: Prepared, spec: PreprocessSpec, progress: Progress) -> tup
         else:
             if features.reused:
                 what = "photos" if augmentation is None else "photos and views"
-                progress.say(f"Frozen stages: the output of {len(features.row)} {what} is reused from the cache")
+                progress.say(f"Frozen stages: the output of {len(features.array)} {what} is reused from the cache")
             return cached_source(parts, features, photos, weights, augmentation), features
     return pixel_source(prepared.model, photos, spec, weights, augmentation), None
 

@@ -54,6 +54,7 @@ class Training:
         )
         self._compiled = compiled
         self._checkpoints = Checkpoints(folder, [*compiled.variables, *compiled.optimizer.variables])
+        self._warned = False
         self.state: State = self._checkpoints.restore()
 
     def run(self, progress: Progress) -> bool:
@@ -97,6 +98,7 @@ class Training:
                 bar.advance(0, note=self._note())
                 started = time.perf_counter()
             if state.finished or interrupt.asked:
+                self._check_finite(state.losses)
                 break
             self._save(progress, force=False)
         self._save(progress, force=True)
@@ -109,8 +111,12 @@ class Training:
         try:
             (self._checkpoints.save if force else self._checkpoints.save_now_and_then)(self.state)
         except OSError as err:
-            progress.warn(f"No checkpoint can be written ({err.strerror}). Training goes on, but could not be resumed.")
-            self._checkpoints = Checkpoints(None, [])
+            if not self._warned:
+                progress.warn(
+                    f"The checkpoint can't be written ({err.strerror}). Training goes on; to resume it would start "
+                    "from an older one, or anew."
+                )
+            self._warned = True
 
     def _note(self) -> str:
         state = self.state
@@ -132,11 +138,7 @@ class Training:
             "learning_rate": float(keras.ops.convert_to_numpy(self._compiled.optimizer.learning_rate)),
             "seconds": state.seconds,
         }
-        if not math.isfinite(row["loss"]) or not math.isfinite(row["val_loss"]):
-            raise DivergedError(
-                f"Training diverged: in epoch {epoch} the loss is not a number any more. "
-                f"Use a smaller --learning-rate than {schedule.learning_rate:g}."
-            )
+        self._check_finite(row["loss"], row["val_loss"])
         state.rows.append(row)
         state.losses, state.right, state.seen, state.seconds = 0.0, 0.0, 0, 0.0
         if row["val_loss"] < state.best_loss:
@@ -144,6 +146,14 @@ class Training:
             state.best = [keras.ops.convert_to_numpy(variable).copy() for variable in self._compiled.variables]
         stale = schedule.patience and epoch - state.best_epoch >= schedule.patience
         state.finished = bool(stale) or epoch == schedule.epochs
+
+    def _check_finite(self, *losses: float) -> None:
+        if not all(map(math.isfinite, losses)):
+            epoch = (self.state.done - 1) // self._steps + 1
+            raise DivergedError(
+                f"Training diverged: in epoch {epoch} the loss is not a number any more. "
+                f"Use a smaller --learning-rate than {self._schedule.learning_rate:g}."
+            )
 
     def _restore_best(self) -> None:
         """Puts the weights of the best epoch back; without a whole epoch, they stay as they are."""

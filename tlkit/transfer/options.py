@@ -1,5 +1,6 @@
 """What can be chosen about a fine-tuning, its defaults, and what goes with what."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -77,6 +78,8 @@ class FinetuneOptions:
     def to_dict(self) -> dict[str, Any]:
         """Returns what the manifest records, so that a training can go on."""
         paths = {name: str(value) for name, value in vars(self).items() if isinstance(value, Path)}
+        if self.weights is not None and str(self.weights) not in ("imagenet", "none"):
+            paths["weights"] = os.path.abspath(Path(self.weights).expanduser())  # it may go on from another folder
         return {**vars(self), **paths}
 
     @classmethod

@@ -15,7 +15,7 @@ from tlkit.data.recorded import find_again, photos_of
 from tlkit.data.split import PhotoSet
 from tlkit.errors import OptionError, RunError, did_you_mean
 from tlkit.lock import is_held
-from tlkit.manifest import check_name, new_manifest, read_manifest, run_folders
+from tlkit.manifest import check_name, is_empty, new_manifest, read_manifest, run_folders
 from tlkit.preprocess import PreprocessSpec
 from tlkit.transfer.options import FinetuneOptions, Plan
 
@@ -75,7 +75,7 @@ def find_unfinished(name: str | None, runs: Path) -> Path:
     """
     if name is not None:
         folder = runs / check_name(name)
-        if not folder.is_dir():
+        if not folder.is_dir() or is_empty(folder):
             known = [path.name for path in run_folders(runs)]
             raise RunError(f"There is no run {name!r} in {runs}/ to go on with.{did_you_mean(name, known)}")
         return folder
@@ -111,12 +111,12 @@ def recorded_options(folder: Path, manifest: dict[str, Any], given: dict[str, An
         RunError: another version of tlkit began the run.
     """
     options = FinetuneOptions.from_dict(manifest.get("options", {}))
-    for name, value in given.items():
-        if value != (before := getattr(options, name)):
-            flag = f"--{name.replace('_', '-')}"
+    for name, value in FinetuneOptions(**{"base": options.base, **given}).to_dict().items():
+        if name in given and value != (before := getattr(options, name)):
+            flag = "--no-cache" if name == "cache" else f"--{name.replace('_', '-')}"
+            was = f"without {flag}" if before is None or name == "cache" else f"with {flag} {before}, not {value}"
             raise OptionError(
-                f"{folder} was begun with {flag} {before}, not {value}. Leave {flag} out to go on with it, or leave "
-                "--resume out to begin anew."
+                f"{folder} was begun {was}. Leave {flag} out to go on with it, or leave --resume out to begin anew."
             )
     return options
 
@@ -131,11 +131,17 @@ def recorded_photos(manifest: dict[str, Any], decided: Plan, data: str | None) -
 
     Raises:
         DataError: some are missing or changed.
+        OptionError: `data` for a run on the embedded digits.
     """
-    if not decided.own_data:
-        digits_folder()  # the cache that holds them may have been cleared
     splits = {name: photos_of(manifest, name) for name in ("train", "val", "test")}
-    moved = data if decided.own_data and data != manifest["options"]["data"] else None
+    recorded = manifest["options"]["data"]
+    if not decided.own_data and data not in (None, recorded):
+        raise OptionError(
+            f"The unfinished run was begun on the embedded digits, not on {data}. Leave --data out to go on with it, "
+            "or leave --resume out to begin anew."
+        )
+    # The cache that holds the digits may have been cleared, or moved.
+    moved = str(digits_folder()) if not decided.own_data else data if data != recorded else None
     root, found = find_again(manifest, [photo for part in splits.values() for photo in part], moved)
     rest = iter(found)
     train, val, test = (tuple(next(rest) for _ in part) for part in splits.values())

@@ -19,6 +19,7 @@ from tlkit.transfer.features import Features, Parts, inference
 from tlkit.transfer.training import Step
 
 BATCH = 64  # of inference on pixels
+BATCH_BYTES = 32 * 2**20  # of inference on features: those of early stages are large, and what follows is larger
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,8 +64,10 @@ def cached_source(
             chosen = labels[step.indices]
             yield array[train[view][step.indices]], chosen, chosen_weights[chosen]
 
+    at_once = max(1, min(512, BATCH_BYTES // (array[:1].nbytes or 1)))
+
     def logits(rows: np.ndarray) -> np.ndarray:
-        return np.concatenate([infer(array[rows[i : i + 512]]) for i in range(0, len(rows), 512)])
+        return np.concatenate([infer(array[rows[i : i + at_once]]) for i in range(0, len(rows), at_once)])
 
     return Source(
         model=parts.tail,
