@@ -170,7 +170,9 @@ def test_ctrl_c_stops_after_the_batch_with_a_usable_run(place):
     done = subprocess.run([*TLKIT, "predict", photo, "--top", "1"], cwd=place, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     again = begin([*TLKIT, "finetune", "--resume"], place)
-    wait_for(lambda: read_manifest(folder)["status"] == "running", again)
+    state = folder / "checkpoints" / "state.npz"
+    before = state.stat().st_mtime_ns
+    wait_for(lambda: state.stat().st_mtime_ns != before, again)
     time.sleep(3)
     again.send_signal(signal.SIGINT)
     again.wait(timeout=60)

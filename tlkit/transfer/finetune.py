@@ -147,7 +147,7 @@ def _train(
         shutil.rmtree(folder / ARTIFACTS, ignore_errors=True)
 
     try:
-        if created:
+        if manifest["status"] == "running":  # a stopped run stays as it is until it has another model
             write_manifest(folder, manifest)
         spec = PreprocessSpec(input_size=prepared.decided.input_size)
         manifest |= job.train(prepared, folder, spec, progress, before_saving)
