@@ -12,7 +12,8 @@ from tlkit.cli.main import COMMANDS, cli
 
 HEAD = "# Commands\n\nMade by `python docs/make_commands.py` from `--help`.\n"
 TAIL = (
-    "## Exit codes\n\n0 done, 1 something in the data, the files or the network, 2 wrong options,\n"
+    "## Exit codes\n\n0 done, 1 something does not exist or can't be used (data, files, names, the network),\n"
+    "2 options that can't be, "
     "3 the artifact fell short of the limit of its precision, 130 interrupted.\n"
 )
 

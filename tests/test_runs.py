@@ -122,6 +122,14 @@ def test_what_is_no_run_is_not_removed(tmp_path):
         runs_to_remove((str(tmp_path),), tmp_path)
 
 
+def test_an_empty_folder_is_removed_where_runs_are_and_nowhere_else(tmp_path):
+    (tmp_path / "runs" / "early").mkdir(parents=True)
+    (tmp_path / "empty").mkdir()
+    assert remove_run(*runs_to_remove(("early",), tmp_path / "runs")) == 0
+    with pytest.raises(RunError, match="is no run"):
+        runs_to_remove((str(tmp_path / "empty"),), tmp_path / "runs")
+
+
 def test_a_broken_run_can_be_removed(tmp_path):
     folder = make_run(tmp_path, "a")
     (folder / NAME).write_text("{")

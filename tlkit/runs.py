@@ -107,7 +107,8 @@ def _removable(name: str, runs: Path) -> Path:
             f"{folder} is a link to {folder.resolve()}. Nothing is removed through links: name the run itself."
         )
     folder = folder.resolve()
-    if not ((folder / NAME).is_file() or is_empty(folder)) or folder.name.startswith("."):
+    begun = is_empty(folder) and folder.parent == runs.resolve()  # and killed before its record was written
+    if not ((folder / NAME).is_file() or begun) or folder.name.startswith("."):
         known = [listed.folder.name for listed in list_runs(runs) if (listed.folder / NAME).is_file()]
         raise RunError(
             f"{folder} is no run: it has no {NAME}, so nothing was removed.{did_you_mean(folder.name, known)} "
