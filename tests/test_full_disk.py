@@ -45,6 +45,7 @@ def test_a_run_that_cant_be_made_on_a_full_disk_says_so(tmp_path, full_disk):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("existing", [False, True], ids=["first export", "export again"])
 def test_an_export_leaves_all_as_it_was_at_whichever_write_the_disk_fills(run, full_disk, capsys, existing):
     arguments = ["export", "--to", "tflite", str(run)]

@@ -155,6 +155,7 @@ def test_calibration_that_is_not_used_is_said(run, precision):
 
 
 @pytest.mark.real_data
+@pytest.mark.slow
 def test_sizes_of_mobilenet_v2_with_real_weights(weights_v2):
     keras.utils.set_random_seed(0)
     model = registry.build("mobilenet_v2", classes=10, input_size=224, head="gap")

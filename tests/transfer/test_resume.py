@@ -82,6 +82,7 @@ def keep(monkeypatch):
     monkeypatch.setattr("shutil.rmtree", lambda *a, **k: None)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cached", [True, False])
 def test_a_run_killed_at_any_rename_goes_on_to_the_same_head(
     tmp_path, make_folder, own_cache, monkeypatch, cached, checkpoint_after_every_step
