@@ -16,7 +16,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import tensorflow as tf  # noqa: E402
 
 from tlkit.data.discover import Photo  # noqa: E402
-from tlkit.data.pipeline import Pixels, in_order  # noqa: E402
+from tlkit.data.pipeline import Batch, Pixels, in_order  # noqa: E402
 from tlkit.preprocess import PreprocessSpec  # noqa: E402
 
 
@@ -45,7 +45,7 @@ def main() -> None:
     ratios = []
     for number in range(1, options.rounds + 1):
         pixels = Pixels(Path("/"), photos, PreprocessSpec(input_size=size))
-        ours = rate(pixels.dataset(in_order(len(files), 32)), len(files))
+        ours = rate(pixels.dataset(map(Batch, in_order(len(files), 32))), len(files))
         theirs = rate(tensorflow, len(files))
         ratios.append(ours / theirs)
         print(f"round {number}: tlkit {ours:.0f} photos/s, TensorFlow {theirs:.0f} photos/s, ratio {ours / theirs:.2f}")
