@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import keras
 
     from tlkit.evaluate import Evaluation
-    from tlkit.models.registry import Head
+    from tlkit.models.architecture import Head
     from tlkit.predict import Prediction
 
 

@@ -76,7 +76,7 @@ def server(monkeypatch, tmp_path):
 def served(server, how, architecture=V2, md5=None):
     """Returns the architecture with its weights at the server."""
     url = f"{server.address}/{how}/weights_{{size}}{{top}}.h5"
-    published = replace(architecture.published, url=url, no_top_suffix="_no_top", md5=md5 or {})
+    published = replace(architecture.published, url=url, no_top_suffix="_no_top", md5=md5 or {}, widths={})
     return replace(architecture, published=published)
 
 
@@ -113,9 +113,9 @@ def test_what_is_not_whole_is_not_kept(server, tmp_path, how, reason):
 
 def test_a_file_with_another_checksum_is_not_kept(server, tmp_path):
     right = hashlib.md5(server.content).hexdigest()
-    assert fetch_imagenet(served(server, "whole", md5={"_no_top": right}), input_size=96, top=False).is_file()
+    assert fetch_imagenet(served(server, "whole", md5={NAME: right}), input_size=96, top=False).is_file()
     with pytest.raises(DownloadError, match=f"what came has the MD5 {right}, not 0000"):
-        fetch_imagenet(served(server, "whole", md5={"_no_top": "0000"}), input_size=224, top=False)
+        fetch_imagenet(served(server, "whole", md5={"weights_224_no_top.h5": "0000"}), input_size=224, top=False)
     assert [path.name for path in (tmp_path / "keras" / "models").iterdir()] == [NAME]
 
 
@@ -133,7 +133,7 @@ def test_a_killed_download_leaves_no_file_that_counts_as_whole(server, tmp_path,
         "from dataclasses import replace\n"
         "from tlkit.models import imagenet, registry\n"
         "v2 = registry.find('mobilenet_v2')\n"
-        f"published = replace(v2.published, url='{server.address}/slow/weights_{{size}}{{top}}.h5')\n"
+        f"published = replace(v2.published, url='{server.address}/slow/weights_{{size}}{{top}}.h5', widths={{}})\n"
         "imagenet.fetch_imagenet(replace(v2, published=published), input_size=96, top=False)\n"
     )
     process = subprocess.Popen([sys.executable, "-c", code], env=os.environ, stderr=subprocess.DEVNULL)

@@ -6,7 +6,7 @@ import click
 
 from tlkit.cli.common import HELP, json_option, print_json, print_table
 from tlkit.models import registry
-from tlkit.models.registry import Architecture
+from tlkit.models.architecture import Architecture
 
 
 @click.command("models", context_settings=HELP)

@@ -1,20 +1,20 @@
 """What the papers' tables are made of. Every function takes and returns Keras tensors and names its layers."""
 
-from collections.abc import Sequence
-
 import keras
 from keras import layers
 
+from tlkit.models.origins import Normalization
 
-def image_input(
-    input_size: int, *, scale: float | Sequence[float], offset: float | Sequence[float]
-) -> tuple[keras.KerasTensor, keras.KerasTensor]:
-    """The input and the one normalization of contract 2: `x * scale + offset`, per channel where a list is given.
+
+def image_input(input_size: int, normalization: Normalization) -> tuple[keras.KerasTensor, keras.KerasTensor]:
+    """The input and the one normalization of contract 2: `x * scale + offset`, each a number or one per channel.
 
     Returns:
         The input, `[N, input_size, input_size, 3]` RGB in [0, 255], and the normalized tensor of that shape.
     """
     image = keras.Input((input_size, input_size, 3), name="input_image")
+    # As lists: a saved model that is loaded again holds what it was saved with.
+    scale, offset = (list(part) if isinstance(part, tuple) else part for part in normalization)
     return image, layers.Rescaling(scale, offset, name="input_rescaling")(image)
 
 

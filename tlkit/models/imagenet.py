@@ -13,7 +13,7 @@ from pathlib import Path
 from tlkit.errors import WeightsError
 from tlkit.manifest import replacing
 from tlkit.models import registry
-from tlkit.models.registry import Architecture, Published
+from tlkit.models.architecture import Architecture, Published
 from tlkit.progress import Progress
 
 _PATIENCE = 10  # seconds without an answer, after which a download is given up
@@ -43,11 +43,21 @@ def models_folder() -> Path:
     return Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras") / "models"
 
 
-def file_of(published: Published, *, input_size: int, top: bool) -> PublishedFile:
-    """Returns the file for an input size in pixels, with or without the classifier."""
+def file_of(published: Published, *, input_size: int, top: bool, width_multiplier: float = 1.0) -> PublishedFile:
+    """Returns the file for an input size in pixels, with or without the classifier.
+
+    Raises:
+        WeightsError: there is none for that width.
+    """
     size = input_size if input_size in published.sizes else published.sizes[-1]
     suffix = published.top_suffix if top else published.no_top_suffix
-    return PublishedFile(url=published.url.format(size=size, top=suffix), md5=published.md5.get(suffix))
+    if published.widths and width_multiplier not in published.widths:
+        raise WeightsError(
+            f"There are no ImageNet weights of width {width_multiplier:g} for {published.source}. There are for "
+            f"{', '.join(f'{width:g}' for width in published.widths)}; with another: --weights none, or a file."
+        )
+    url = published.url.format(size=size, top=suffix, width=published.widths.get(width_multiplier, ""))
+    return PublishedFile(url=url, md5=published.md5.get(url.rpartition("/")[2]))
 
 
 def listed_files() -> list[tuple[Architecture, PublishedFile]]:
@@ -81,22 +91,30 @@ def with_weights(names: tuple[str, ...]) -> list[Architecture]:
     return list(found.values())
 
 
-def fetch_imagenet(architecture: Architecture, *, input_size: int, top: bool, progress: Progress | None = None) -> Path:
+def fetch_imagenet(
+    architecture: Architecture,
+    *,
+    input_size: int,
+    top: bool,
+    width_multiplier: float = 1.0,
+    progress: Progress | None = None,
+) -> Path:
     """Returns the file of ImageNet weights from Keras' cache, downloading it when it is not there, or not whole.
 
     Args:
         architecture: One with published weights.
         input_size: In pixels.
         top: Whether the classifier is wanted.
+        width_multiplier: Where the architecture takes one.
         progress: Shows a bar.
 
     Raises:
-        WeightsError: nobody publishes any for this architecture.
+        WeightsError: nobody publishes any for this architecture, or this width.
         DownloadError: they can't be had; the message names the file, its place and the other options.
     """
     if (published := architecture.published) is None:
         raise WeightsError(f"There are no ImageNet weights for {architecture.name}. Use --weights none or a file.")
-    file = file_of(published, input_size=input_size, top=top)
+    file = file_of(published, input_size=input_size, top=top, width_multiplier=width_multiplier)
     try:
         if not (file.path.is_file() and _flaw(file.path, file.md5) is None):
             _download(file, progress or Progress())

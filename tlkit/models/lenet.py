@@ -38,7 +38,7 @@ def lenet5(
         A model from `[N, input_size, input_size, 3]` float32 RGB in [0, 255] to `[N, classes]` logits.
     """
     # The mean of three channels, each scaled by three times its share, is the luma in [0, 1].
-    image, x = blocks.image_input(input_size, scale=[3 * share / 255 for share in LUMA], offset=0.0)
+    image, x = blocks.image_input(input_size, (tuple(3 * share / 255 for share in LUMA), 0.0))
     x = blocks.mean_of_channels(x, "input_grey")
     for i, (filters, kernel, padding) in enumerate(CONVOLUTIONS, start=1):
         x = layers.Conv2D(filters, kernel, padding=padding, activation=activation, name=f"stage{i}_conv")(x)

@@ -10,6 +10,7 @@ import keras
 from keras import layers
 
 from tlkit.models import blocks
+from tlkit.models.origins import SYMMETRIC, Origin
 
 # Table 2, the bottlenecks: expansion t, output channels c, repeats n, stride s of the first; and the stage, which
 # counts resolutions.
@@ -67,7 +68,7 @@ def mobilenet_v2(
     Returns:
         A model from `[N, input_size, input_size, 3]` float32 RGB in [0, 255] to `[N, classes]` logits.
     """
-    image, x = blocks.image_input(input_size, scale=1 / 127.5, offset=-1.0)
+    image, x = blocks.image_input(input_size, SYMMETRIC)
     x = blocks.conv_bn(x, blocks.make_divisible(32 * width_multiplier), 3, stride=2, name="stem_conv")
     for expansion, filters, stride, name in bottlenecks(width_multiplier):
         x = inverted_residual(x, expansion, filters, stride=stride, name=name)
@@ -86,7 +87,7 @@ _PUBLISHED = {
 _PUBLISHED_BLOCKS = {name: "expanded_conv" if i == 0 else f"block_{i}" for i, (*_, name) in enumerate(bottlenecks(1.0))}
 
 
-def published_name(layer: str) -> str:
+def keras_name(layer: str) -> str:
     """Returns a layer's name in the files of `keras.applications`."""
     match = re.fullmatch(r"(stage\d_block\d)_(expand|depthwise|project)(_bn)?", layer)
     if not match:
@@ -100,3 +101,6 @@ def variant_of(shapes: Mapping[str, tuple[int, ...]]) -> str | None:
     wide = shapes.get("block_16_project") or shapes.get("stage5_block4_project")
     widths = [w for w in PUBLISHED_WIDTHS if wide and wide[-1] == blocks.make_divisible(320 * w)]
     return f"MobileNetV2 of width {widths[0]}" if widths else None
+
+
+ORIGINS = {"keras": Origin(name_of=keras_name, normalization=SYMMETRIC)}

@@ -17,7 +17,7 @@ import numpy as np
 
 from tlkit.errors import WeightsError, some
 from tlkit.manifest import sha256_of
-from tlkit.models.registry import Architecture
+from tlkit.models.architecture import Architecture
 
 _SUFFIXES = (".weights.h5", ".h5", ".hdf5", ".keras")
 
@@ -57,8 +57,8 @@ def load_weights(model: keras.Model, architecture: Architecture, path: Path) -> 
             tensors = _tensors(file, path)
             names = _names(model, architecture, tensors, path)
             reverse = (
-                architecture.published is not None
-                and architecture.published.channel_order == "bgr"
+                bool(architecture.origins)
+                and architecture.module.ORIGINS["keras"].bgr
                 and any(ours != theirs for ours, theirs in names.items())
             )
             head = _carry(model, architecture, tensors, names, path=path, reverse_first=reverse)
@@ -133,8 +133,8 @@ def _names(
     ours = [layer.name for layer in model.layers if layer.weights]
     backbone = [name for name in ours if not name.startswith("head_")]
     candidates = [{name: name for name in ours}]
-    if architecture.published is not None:
-        candidates.append({name: architecture.module.published_name(name) for name in ours})
+    if architecture.origins:
+        candidates.append({name: architecture.module.ORIGINS["keras"].name_of(name) for name in ours})
     names = max(candidates, key=lambda names: sum(names[name] in tensors for name in backbone))
     missing = [names[name] for name in backbone if names[name] not in tensors]
     if len(missing) == len(backbone):
@@ -149,14 +149,14 @@ def _names(
         )
     wanted = {names[layer.name]: tuple(layer.weights[0].shape) for layer in model.layers if layer.weights}
     other = _variant(architecture, tensors)
-    if architecture.published is not None and other and other != f" but for {architecture.module.variant_of(wanted)}":
+    if architecture.origins and other and other != f" but for {architecture.module.variant_of(wanted)}":
         raise WeightsError(f"{path.name} is not for {architecture.name}{other}. Check --base and --weights.")
     return {name: names[name] for name in ours if names[name] in tensors}
 
 
 def _variant(architecture: Architecture, tensors: dict[str, list[h5py.Dataset]]) -> str:
     """Says what a file holds: ` but for VGG-19`."""
-    if architecture.published is None:
+    if not architecture.origins:
         return ""
     shapes = {name: tuple(arrays[0].shape) for name, arrays in tensors.items() if arrays}
     variant = architecture.module.variant_of(shapes)

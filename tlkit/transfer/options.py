@@ -9,7 +9,7 @@ from tlkit.data.augment import LEVELS
 from tlkit.errors import OptionError, RunError, did_you_mean
 from tlkit.manifest import DEFAULT_RUNS
 from tlkit.models import registry
-from tlkit.models.registry import Architecture, Head
+from tlkit.models.architecture import Architecture, Head
 from tlkit.transfer.freeze import Freeze, frozen_stages, parse_freeze
 
 DIGITS = "digits"

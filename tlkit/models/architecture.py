@@ -1,0 +1,111 @@
+"""What must be known about an architecture and its weights before anything is built. Imports nothing heavy."""
+
+import importlib
+from dataclasses import dataclass, field
+from types import ModuleType
+from typing import Any, Literal
+
+Head = Literal["gap", "original"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Published:
+    """ImageNet weights that somebody publishes.
+
+    Attributes:
+        url: Of the file; `{size}`, `{width}` and `{top}` stand for what differs between its variants.
+        source: The constructor that it is for, such as `keras.applications.VGG16`.
+        origin: Whose layer names, tensor layout and normalization it has: a key of the family's `ORIGINS`.
+        licence: Of the weights, as their publisher states it.
+        sizes: Input sizes that have a file of their own, in pixels; another size takes the last one's.
+        widths: How the url writes the width multipliers that have a file; empty where there is but one network.
+        top_suffix, no_top_suffix: What `{top}` becomes with and without the classifier; the same where there is one
+            file for both.
+        md5: Of the files, by their names, where the publisher states it.
+        sha256: Likewise; a prefix where only that is stated.
+        megabytes: Size of the default file with the classifier, in 10^6 bytes.
+    """
+
+    url: str
+    source: str
+    origin: str = "keras"
+    licence: str
+    sizes: tuple[int, ...] = (224,)
+    widths: dict[float, str] = field(default_factory=dict)
+    top_suffix: str = ""
+    no_top_suffix: str = ""
+    md5: dict[str, str] = field(default_factory=dict)
+    sha256: dict[str, str] = field(default_factory=dict)
+    megabytes: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Accuracy:
+    """Accuracy on ImageNet, one crop unless `source` says otherwise; fractions. None is not stated."""
+
+    top1: float | None
+    top5: float | None
+    source: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Architecture:
+    """What must be known about an architecture before it is built.
+
+    Attributes:
+        name: As given to `--base`.
+        title: As the field writes it.
+        family: The module in `tlkit.models`.
+        builder: The function in that module.
+        options: Its arguments for this architecture.
+        paper: arXiv id or DOI.
+        input_size: Side of the training crop, in pixels.
+        min_input_size: Smallest side that a head with global average pooling can take, in pixels.
+        params: Parameters at `params_classes` classes with the original head.
+        trainable_params: Those that are trained, where there are others (statistics of batch normalization).
+        macs: Multiply-accumulates of one image of `input_size` with the original head.
+        stages: Layer-name prefixes from input to output, the units of freezing; the head is not among them.
+        head: The head that transfer takes by default.
+        fully_connected: Whether the original head is fully connected and so bound to the original input size.
+        width_multiplier: Whether the builder takes one.
+        accuracy: On ImageNet as the lectures give it (from the paper, mostly).
+        published: ImageNet weights, if there are any.
+        published_accuracy: Of those very weights, as their publisher states it.
+        origins: Whose weights fit: keys of the family's `ORIGINS`.
+        verified: Targets and precisions that a test exports and proves, such as `tflite float32`.
+    """
+
+    name: str
+    title: str
+    family: str
+    builder: str
+    options: dict[str, Any] = field(default_factory=dict)
+    paper: str
+    input_size: int
+    min_input_size: int
+    params: int
+    params_classes: int = 1000
+    trainable_params: int | None = None
+    macs: int | None = None
+    stages: tuple[str, ...]
+    head: Head = "gap"
+    fully_connected: bool = True
+    width_multiplier: bool = False
+    accuracy: Accuracy | None = None
+    published: Published | None = None
+    published_accuracy: Accuracy | None = None
+    origins: tuple[str, ...] = ()
+    verified: tuple[str, ...] = ()
+
+    @property
+    def module(self) -> ModuleType:
+        """The family's module. Imports Keras."""
+        return importlib.import_module(f"tlkit.models.{self.family}")
+
+    def smallest(self, head: Head) -> int:
+        """Returns the smallest input size with that head, in pixels."""
+        return self.input_size if head == "original" and self.fully_connected else self.min_input_size
+
+    def takes_top(self, head: Head) -> bool:
+        """Whether that head is pretrained too: the published file with the classifier is the one to take."""
+        return head == "original" and self.fully_connected
