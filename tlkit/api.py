@@ -173,6 +173,7 @@ def build(
         TlkitError: an unknown name, a size that does not fit, weights that don't fit or can't be had.
     """
     from tlkit.models import registry
+    from tlkit.models.auxiliary import without_auxiliaries
     from tlkit.models.imagenet import fetch_imagenet
     from tlkit.models.weights import load_weights
 
@@ -184,7 +185,7 @@ def build(
     if path is None:
         top = head == "original" and (architecture.fully_connected or classes == 1000)
         path = fetch_imagenet(architecture, input_size=model.input.shape[1], top=top)
-    load_weights(model, architecture, path)
+    load_weights(without_auxiliaries(model), architecture, path)
     return model
 
 

@@ -112,6 +112,7 @@ def _make(
         content = tflite_from_keras(model, precision=options.precision, calibration=calibration)
         bar.advance()
     tflite_file.check_weights(content, scheme.weights)
+    tflite_file.check_no_auxiliaries(content)
     if options.precision == "int8":
         tflite_file.check_int8(content)
     path.write_bytes(content)

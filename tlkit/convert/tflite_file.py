@@ -1,5 +1,6 @@
 """What a .tflite file says of itself: its operations and its minimum runtime."""
 
+import re
 from collections import Counter
 from dataclasses import dataclass
 
@@ -89,6 +90,21 @@ def check_int8(content: bytes) -> None:
         raise TlkitError(
             f"The converter left {len(left)} operations with weights in float: {names}. That file is not int8, and "
             "was not kept. Export with --precision float32."
+        )
+
+
+def check_no_auxiliaries(content: bytes) -> None:
+    """Checks that nothing of an auxiliary classifier came into a file; their layers are named `aux<number>_...`.
+
+    Raises:
+        TlkitError: something did.
+    """
+    model = schema.Model.GetRootAs(content, 0)
+    graphs = [model.Subgraphs(i) for i in range(model.SubgraphsLength())]
+    names = [graph.Tensors(i).Name().decode() for graph in graphs for i in range(graph.TensorsLength())]
+    if left := [name for name in names if re.search(r"(^|[/;])aux\d+_", name)]:
+        raise TlkitError(
+            f"The file holds {len(left)} tensors of auxiliary classifiers, such as {left[0]}. Please report it."
         )
 
 

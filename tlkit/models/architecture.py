@@ -49,6 +49,21 @@ class Accuracy:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Auxiliaries:
+    """Auxiliary classifiers, which a builder adds when it is given `auxiliaries=True`.
+
+    Attributes:
+        loss_weight: Of each one's cross-entropy in the loss.
+        stage: The first that one sits on; they help where it is trained.
+        min_input_size: The smallest side that leaves them something to pool, in pixels.
+    """
+
+    loss_weight: float
+    stage: str
+    min_input_size: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Architecture:
     """What must be known about an architecture before it is built.
 
@@ -68,6 +83,7 @@ class Architecture:
         head: The head that transfer takes by default.
         fully_connected: Whether the original head is fully connected and so bound to the original input size.
         width_multiplier: Whether the builder takes one.
+        auxiliaries: Those of the paper, if it has any.
         accuracy: On ImageNet as the lectures give it (from the paper, mostly).
         published: ImageNet weights, if there are any.
         published_accuracy: Of those very weights, as their publisher states it.
@@ -91,6 +107,7 @@ class Architecture:
     head: Head = "gap"
     fully_connected: bool = True
     width_multiplier: bool = False
+    auxiliaries: Auxiliaries | None = None
     accuracy: Accuracy | None = None
     published: Published | None = None
     published_accuracy: Accuracy | None = None

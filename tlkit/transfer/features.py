@@ -26,6 +26,7 @@ from tlkit.data.discover import Photo
 from tlkit.data.pipeline import Batch, Pixels
 from tlkit.lock import exclusive
 from tlkit.manifest import write_json
+from tlkit.models.auxiliary import logits_of
 from tlkit.preprocess import PreprocessSpec
 from tlkit.progress import Progress
 from tlkit.sizes import bytes_in
@@ -273,11 +274,14 @@ def _rows_in(file: BinaryIO, shape: tuple[int, ...]) -> int:
 
 
 def inference(model: keras.Model) -> Callable[[Any], np.ndarray]:
-    """Returns a function from `[N, ...]` pixels or features to the model's output as NumPy, traced once for any N."""
+    """Returns a function from `[N, ...]` pixels or features to the model's output as NumPy, traced once for any N.
+
+    Of a model with auxiliary classifiers it gives the logits alone.
+    """
     import tensorflow as tf
 
     @tf.function(input_signature=[tf.TensorSpec(model.input.shape, tf.float32)], autograph=False)
     def run(x: tf.Tensor) -> tf.Tensor:
-        return model(x, training=False)
+        return logits_of(model(x, training=False))
 
     return lambda x: run(tf.cast(x, tf.float32)).numpy()

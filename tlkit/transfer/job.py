@@ -14,6 +14,8 @@ from tlkit.data.pipeline import Pixels
 from tlkit.data.split import PhotoSet
 from tlkit.errors import TlkitError
 from tlkit.models import registry
+from tlkit.models.architecture import Auxiliaries
+from tlkit.models.auxiliary import auxiliaries_for, logits_of, without_auxiliaries
 from tlkit.models.imagenet import DownloadError, fetch_imagenet
 from tlkit.models.weights import load_weights
 from tlkit.preprocess import PreprocessSpec
@@ -34,6 +36,7 @@ class Prepared:
     decided: Plan
     photos: PhotoSet
     model: keras.Model
+    auxiliaries: Auxiliaries | None
     weights: dict[str, Any]
     augmentation: Augmentation | None
 
@@ -46,15 +49,23 @@ def prepare(options: FinetuneOptions, decided: Plan, photos: PhotoSet, progress:
             be had become random ones, with a warning.
     """
     keras.utils.set_random_seed(options.seed)
+    architecture = decided.architecture
+    auxiliaries = auxiliaries_for(architecture, frozen=decided.frozen, input_size=decided.input_size)
     dropout = 0.2 if options.dropout is None and decided.head == "gap" else options.dropout
     model = registry.build(
-        decided.architecture.name,
+        architecture.name,
         classes=len(photos.classes),
         input_size=decided.input_size,
         head=decided.head,
         **({} if dropout is None else {"dropout": dropout}),
+        **({} if auxiliaries is None else {"auxiliaries": True}),
     )
-    weights = _load(model, decided, progress)
+    if auxiliaries is not None:
+        progress.say(
+            f"{len(model.outputs) - 1} auxiliary classifiers help in training, each with {auxiliaries.loss_weight:g} "
+            "of the loss; no file will hold them"
+        )
+    weights = _load(without_auxiliaries(model), decided, progress)
     if decided.frozen or weights["source"] != "none":
         _start_at_zero(model)
     augmentation = None
@@ -62,7 +73,13 @@ def prepare(options: FinetuneOptions, decided: Plan, photos: PhotoSet, progress:
         views = None if decided.views is None else min(decided.views, decided.epochs)  # no epoch sees more
         augmentation = Augmentation(options.augment, views=views, seed=options.seed)
     return Prepared(
-        options=options, decided=decided, photos=photos, model=model, weights=weights, augmentation=augmentation
+        options=options,
+        decided=decided,
+        photos=photos,
+        model=model,
+        auxiliaries=auxiliaries,
+        weights=weights,
+        augmentation=augmentation,
     )
 
 
@@ -114,7 +131,7 @@ def train(
     Stopped by Ctrl-C in training, it leaves the best model so far; `schedule.interrupted` tells.
     """
     options, decided, photos, model = prepared.options, prepared.decided, prepared.photos, prepared.model
-    pretrained = prepared.weights["source"] != "none"
+    pretrained, auxiliaries = prepared.weights["source"] != "none", prepared.auxiliaries
     schedule = Schedule(
         epochs=decided.epochs,
         batch_size=options.batch_size,
@@ -128,6 +145,7 @@ def train(
         schedule,
         frozen=decided.frozen,
         batch_norm_frozen=pretrained,
+        auxiliary_weight=0.0 if auxiliaries is None else auxiliaries.loss_weight,
         seed=options.seed,
         folder=folder,
     )
@@ -156,6 +174,7 @@ def train(
             "batch_norm": "frozen" if pretrained else "trained where its stage is",
             "cache": None if features is None else ("reused" if features.reused else "computed"),
         },
+        "auxiliaries": None if auxiliaries is None else {"loss_weight": auxiliaries.loss_weight},
         "metrics": _evaluate(folder, photos, probabilities),
     }
 
@@ -199,8 +218,8 @@ def _check_features(model: keras.Model, photos: PhotoSet, spec: PreprocessSpec, 
 
 
 def inference_once(model: keras.Model, pixels: np.ndarray) -> np.ndarray:
-    """Returns the model's output on a few photos without tracing it."""
-    return keras.ops.convert_to_numpy(model(pixels.astype(np.float32), training=False))
+    """Returns the model's logits on a few photos without tracing it."""
+    return keras.ops.convert_to_numpy(logits_of(model(pixels.astype(np.float32), training=False)))
 
 
 def _evaluate(folder: Path, photos: PhotoSet, probabilities: np.ndarray) -> dict[str, Any]:

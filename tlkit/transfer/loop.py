@@ -26,6 +26,7 @@ class Training:
         photos: For their number and the labels of val.
         schedule: How long and how fast.
         frozen, batch_norm_frozen: As for `compile_for_training`.
+        auxiliary_weight: As for `compile_for_training`.
         seed: Of the order.
         folder: Of the run; a checkpoint there is gone on from. None keeps none.
     """
@@ -38,6 +39,7 @@ class Training:
         *,
         frozen: Sequence[str],
         batch_norm_frozen: bool,
+        auxiliary_weight: float = 0.0,
         seed: int,
         folder: Path | None = None,
     ) -> None:
@@ -51,6 +53,7 @@ class Training:
             steps=self._steps * schedule.epochs,
             frozen=frozen,
             batch_norm_frozen=batch_norm_frozen,
+            auxiliary_weight=auxiliary_weight,
         )
         self._compiled = compiled
         self._checkpoints = Checkpoints(folder, [*compiled.variables, *compiled.optimizer.variables])

@@ -16,7 +16,8 @@ from tlkit.tables import csv_text
 
 def save_model(model: keras.Model, folder: Path) -> Path:
     """Saves `model.keras`: from pixels to probabilities, where `model` gives logits."""
-    whole = keras.Model(model.input, keras.layers.Softmax(name="probabilities")(model.output), name=model.name)
+    logits = model.outputs[0]  # auxiliary classifiers, if there were any, end here
+    whole = keras.Model(model.input, keras.layers.Softmax(name="probabilities")(logits), name=model.name)
     with replacing(folder / "model.keras") as temporary:
         whole.save(temporary)
     return folder / "model.keras"

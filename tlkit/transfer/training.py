@@ -13,6 +13,7 @@ import keras
 import numpy as np
 
 from tlkit.data.pipeline import in_order
+from tlkit.models.auxiliary import logits_of
 from tlkit.transfer.freeze import stage_of
 from tlkit.transfer.fused_adam import FusedAdam
 
@@ -94,6 +95,7 @@ def compile_for_training(
     steps: int,
     frozen: Sequence[str] = (),
     batch_norm_frozen: bool = False,
+    auxiliary_weight: float = 0.0,
 ) -> Compiled:
     """Sets `trainable`, builds the optimizer, and makes the step: what training needs, in the order that Keras needs.
 
@@ -101,11 +103,12 @@ def compile_for_training(
     second one. Keras' `fit` takes three times as long to its first step (benchmarks/startup.py).
 
     Args:
-        model: From anything to logits; its layers are named by stage.
+        model: From anything to logits, and perhaps those of auxiliary classifiers; its layers are named by stage.
         schedule: Warm-up over a tenth of the steps to its learning rate, then a cosine to 0.
         steps: Steps in the whole training.
         frozen: Names of stages; their batch norms stay in inference mode and their statistics do not move.
         batch_norm_frozen: Whether the batch norms of trained stages keep their pretrained statistics too.
+        auxiliary_weight: Of the cross-entropy of each auxiliary classifier.
     """
     for layer in model.layers:
         fixed_norm = batch_norm_frozen and isinstance(layer, keras.layers.BatchNormalization)
@@ -120,11 +123,14 @@ def compile_for_training(
     optimizer = FusedAdam(learning_rate=rate)
     optimizer.build(model.trainable_variables)
     moved = [variable for layer in model.layers if layer.trainable for variable in layer.variables]
-    return Compiled(train_on_batch=_traced(model, optimizer), optimizer=optimizer, variables=moved)
+    return Compiled(train_on_batch=_traced(model, optimizer, auxiliary_weight), optimizer=optimizer, variables=moved)
 
 
-def _traced(model: keras.Model, optimizer: keras.optimizers.Optimizer) -> TrainOnBatch:
-    """Returns one step as one graph: cross-entropy of the logits, weighted, its gradients, and the update."""
+def _traced(model: keras.Model, optimizer: keras.optimizers.Optimizer, auxiliary_weight: float) -> TrainOnBatch:
+    """Returns one step as one graph: cross-entropy of the logits, weighted, its gradients, and the update.
+
+    What it reports is of the logits alone, so that it can be compared with what validation gives.
+    """
     import tensorflow as tf
 
     trained = model.trainable_variables
@@ -139,9 +145,13 @@ def _traced(model: keras.Model, optimizer: keras.optimizers.Optimizer) -> TrainO
     def step(x: tf.Tensor, labels: tf.Tensor, weights: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(watched)
-            logits = model(x, training=True)
+            outputs = model(x, training=True)
+            logits = logits_of(outputs)
             losses = weights * tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
             loss = tf.reduce_mean(losses)
+            for auxiliary in outputs[1:] if len(model.outputs) > 1 else ():
+                extra = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, auxiliary)
+                loss += auxiliary_weight * tf.reduce_mean(weights * extra)
         optimizer.apply(tape.gradient(loss, watched), trained)
         right = tf.argmax(logits, axis=-1) == labels
         return tf.reduce_sum(losses), tf.reduce_sum(tf.cast(right, tf.float32))
