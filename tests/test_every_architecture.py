@@ -1,0 +1,63 @@
+"""Every architecture learns 16 real photos by heart and goes to the device: nothing in the table is only on paper."""
+
+import csv
+import json
+
+import pytest
+from PIL import Image, ImageEnhance
+
+from tlkit.api import finetune
+from tlkit.convert import tflite_file
+from tlkit.models.table import ARCHITECTURES
+
+PRECISIONS = ("float32", "int8")
+# Those that take longest, by what a test run of them showed.
+LARGE: set[str] = set()
+
+
+@pytest.fixture(scope="session")
+def sixteen(shared, tmp_path_factory):
+    """16 photos of ants and bees to learn; to prove with, the same ones a little brighter."""
+    root = tmp_path_factory.mktemp("sixteen")
+    for name in ("ants", "bees"):
+        for part in ("train", "val"):
+            (root / part / name).mkdir(parents=True)
+        found = sorted((shared / "data" / "ants_bees" / "train" / name).glob("*.jpg"))
+        for i, path in enumerate(found[:8]):
+            photo = Image.open(path).convert("RGB").resize((96, 96), Image.Resampling.BILINEAR)
+            photo.save(root / "train" / name / f"{i}.png")
+            ImageEnhance.Brightness(photo).enhance(1.04).save(root / "val" / name / f"{i}.png")
+    return root
+
+
+@pytest.mark.real_data
+@pytest.mark.parametrize(
+    "name", [pytest.param(a.name, marks=pytest.mark.slow if a.name in LARGE else ()) for a in ARCHITECTURES]
+)
+def test_it_learns_16_photos_and_passes_the_parity_gate_in_float32_and_int8(name, sixteen, tmp_path):
+    architecture = next(a for a in ARCHITECTURES if a.name == name)
+    run = finetune(
+        sixteen,
+        base=name,
+        weights="none",
+        freeze="none",
+        head="gap",
+        input_size=architecture.min_input_size,
+        batch_size=16,
+        epochs=120,  # the statistics of batch norms need a hundred steps
+        learning_rate=1e-3,
+        dropout=0.0,
+        patience=0,
+        runs=tmp_path,
+    )
+    rows = list(csv.DictReader((run.folder / "history.csv").read_text().splitlines()))
+    assert max(float(row["accuracy"]) for row in rows) == 1.0
+    assert run.manifest["metrics"]["val"]["accuracy"] == 1.0
+    proven = set()
+    for precision in PRECISIONS:
+        entry = run.export("tflite", precision)
+        assert entry["parity"]["images"] == 16 and entry["parity"]["top1_agreement"] >= 0.97
+        tflite_file.check_no_auxiliaries((run.folder / entry["path"]).read_bytes())
+        proven.add(f"tflite {precision}")
+    assert set(architecture.verified) == proven
+    assert len(json.loads((run.folder / "run.json").read_text())["artifacts"]) == len(PRECISIONS)
