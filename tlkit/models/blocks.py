@@ -3,6 +3,7 @@
 import keras
 from keras import layers
 
+from tlkit.models.lrn import LocalResponseNormalization
 from tlkit.models.origins import Normalization
 
 
@@ -49,6 +50,19 @@ def conv_bn(
         x = layers.Conv2D(filters, kernel, **common)(x)
     x = layers.BatchNormalization(momentum=0.9, epsilon=epsilon, name=f"{name}_bn")(x)
     return layers.Activation(activation, name=f"{name}_{activation}")(x) if activation else x
+
+
+def local_response_norm(
+    x: keras.KerasTensor,
+    *,
+    name: str,
+    depth_radius: int = 2,
+    bias: float = 2.0,
+    alpha: float = 1e-4,
+    beta: float = 0.75,
+) -> keras.KerasTensor:
+    """Local response normalization; without more, with the constants of Krizhevsky et al., 2012, section 3.3."""
+    return LocalResponseNormalization(depth_radius, bias, alpha, beta, name=name)(x)
 
 
 def gap_head(x: keras.KerasTensor, classes: int, dropout: float) -> keras.KerasTensor:
