@@ -27,27 +27,38 @@ def mean_of_channels(x: keras.KerasTensor, name: str) -> keras.KerasTensor:
     return layers.Reshape((height, width, 1), name=name)(x)
 
 
+def max_pool_ceil(x: keras.KerasTensor, window: int, *, name: str) -> keras.KerasTensor:
+    """Max pooling of stride 2 that drops no row: a window over the edge at the bottom or right takes what there is.
+
+    `[N, H, W, C]` to `[N, ceil((H - window) / 2) + 1, ..., C]` for a square map. With stride 2, "same" pads exactly the
+    one row and column that are missing, and "valid" is right where none are.
+    """
+    padding = "same" if (x.shape[1] - window) % 2 else "valid"
+    return layers.MaxPooling2D(window, strides=2, padding=padding, name=name)(x)
+
+
 def conv_bn(
     x: keras.KerasTensor,
     filters: int,
-    kernel: int,
+    kernel: int | tuple[int, int],
     *,
     name: str,
     stride: int = 1,
+    padding: str = "same",
     activation: str | None = "relu6",
     depthwise: bool = False,
     symmetric: bool = False,
     epsilon: float = 1e-3,
-    gamma: str = "ones",
+    gamma: str | None = "ones",
 ) -> keras.KerasTensor:
     """Convolution without bias, batch normalization, activation: `{name}`, `{name}_bn`, `{name}_{activation}`.
 
     With `depthwise`, one filter for each channel; `filters` is then ignored. With `symmetric`, a strided kernel gets
     the same padding on all four sides (`{name}_pad`), where `same` would put one pixel more below and to the right.
-    `gamma` initializes the scale. Batch-norm momentum is 0.9, so that the statistics of a network trained from scratch
-    follow within a hundred steps (Keras' 0.99 needs a thousand).
+    `gamma` initializes the scale; None is a batch normalization without one. Its momentum is 0.9, so that the
+    statistics of a network trained from scratch follow within a hundred steps (Keras' 0.99 needs a thousand).
     """
-    common = {"strides": stride, "padding": "same", "use_bias": False, "name": name}
+    common = {"strides": stride, "padding": padding, "use_bias": False, "name": name}
     if symmetric and stride > 1 and kernel > 1:
         x = layers.ZeroPadding2D(kernel // 2, name=f"{name}_pad")(x)
         common["padding"] = "valid"
@@ -55,7 +66,8 @@ def conv_bn(
         x = layers.DepthwiseConv2D(kernel, **common)(x)
     else:
         x = layers.Conv2D(filters, kernel, **common)(x)
-    x = layers.BatchNormalization(momentum=0.9, epsilon=epsilon, gamma_initializer=gamma, name=f"{name}_bn")(x)
+    norm = {"scale": False} if gamma is None else {"gamma_initializer": gamma}
+    x = layers.BatchNormalization(momentum=0.9, epsilon=epsilon, **norm, name=f"{name}_bn")(x)
     return layers.Activation(activation, name=f"{name}_{activation}")(x) if activation else x
 
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 from tlkit.models import published
-from tlkit.models.architecture import Architecture
+from tlkit.models.architecture import Architecture, Auxiliaries
 from tlkit.models.origins import CENTRED, STANDARDIZED
 
 
@@ -228,6 +228,66 @@ ARCHITECTURES = (
         params=21_639_080,
         trainable_params=21_623_848,
     ),
+    # --- GoogLeNet, googlenet.py
+    Architecture(
+        name="googlenet",
+        title="GoogLeNet",
+        family="googlenet",
+        builder="googlenet",
+        paper="arXiv:1409.4842",
+        input_size=224,
+        min_input_size=31,
+        auxiliaries=Auxiliaries(loss_weight=0.3, stage="stage4", min_input_size=79),
+        params=6_998_552,
+        stages=stages(3, 5, "stem"),
+        fully_connected=False,
+    ),
+    Architecture(
+        name="googlenet_bn",
+        title="GoogLeNet with batch normalization",
+        family="googlenet",
+        builder="googlenet",
+        options={"batch_norm": True, "dropout": 0.2},
+        paper="arXiv:1409.4842",
+        input_size=224,
+        min_input_size=15,
+        params=6_639_464,
+        trainable_params=6_624_904,
+        stages=stages(3, 5, "stem"),
+        fully_connected=False,
+        origins=("torch",),
+    ),
+    # --- Inception-v3, inception_v3.py
+    Architecture(
+        name="inception_v3",
+        title="Inception-v3",
+        family="inception_v3",
+        builder="inception_v3",
+        paper="arXiv:1512.00567",
+        input_size=299,
+        min_input_size=75,
+        params=23_851_784,
+        trainable_params=23_817_352,
+        stages=stages(1, 3, "stem"),
+        fully_connected=False,
+        origins=("keras", "keras2"),
+    ),
+    # --- MobileNetV1, mobilenet_v1.py
+    Architecture(
+        name="mobilenet_v1",
+        title="MobileNetV1",
+        family="mobilenet_v1",
+        builder="mobilenet_v1",
+        paper="arXiv:1704.04861",
+        input_size=224,
+        min_input_size=32,
+        params=4_253_864,
+        trainable_params=4_231_976,
+        stages=stages(1, 5, "stem"),
+        fully_connected=False,
+        width_multiplier=True,
+        origins=("keras",),
+    ),
     # --- MobileNetV2, mobilenet_v2.py
     Architecture(
         name="mobilenet_v2",
@@ -238,10 +298,46 @@ ARCHITECTURES = (
         input_size=224,
         min_input_size=32,
         params=3_538_984,
+        trainable_params=3_504_872,
         stages=stages(1, 5, "stem"),
         fully_connected=False,
         width_multiplier=True,
         published=published.MOBILENET_V2,
         origins=("keras",),
+    ),
+    # --- MobileNetV3, mobilenet_v3.py
+    Architecture(
+        name="mobilenet_v3_large",
+        title="MobileNetV3-Large",
+        family="mobilenet_v3",
+        builder="mobilenet_v3",
+        options={"size": "large"},
+        paper="arXiv:1905.02244",
+        input_size=224,
+        min_input_size=32,
+        params=5_507_432,
+        trainable_params=5_483_032,
+        stages=stages(1, 5, "stem"),
+        fully_connected=False,
+        deep_head=True,
+        width_multiplier=True,
+        origins=("keras", "keras2"),
+    ),
+    Architecture(
+        name="mobilenet_v3_small",
+        title="MobileNetV3-Small",
+        family="mobilenet_v3",
+        builder="mobilenet_v3",
+        options={"size": "small"},
+        paper="arXiv:1905.02244",
+        input_size=224,
+        min_input_size=32,
+        params=2_554_968,
+        trainable_params=2_542_856,
+        stages=stages(1, 4, "stem"),
+        fully_connected=False,
+        deep_head=True,
+        width_multiplier=True,
+        origins=("keras", "keras2"),
     ),
 )
