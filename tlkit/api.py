@@ -182,7 +182,7 @@ def build(
         return model
     path = Path(weights).expanduser() if weights != "imagenet" else None
     if path is None:
-        top = head == "original" and (architecture.fully_connected or classes == 1000)
+        top = architecture.takes_top(head) or (head == "original" and classes == 1000)
         width = options.get("width_multiplier", 1.0)
         path = fetch_imagenet(architecture, input_size=model.input.shape[1], top=top, width_multiplier=width)
     load_weights(model, architecture, path)

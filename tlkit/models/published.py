@@ -15,11 +15,11 @@ _KERAS_TABLE = "https://keras.io/api/applications/"
 _V3_DOCSTRING = "docstring of keras.applications.MobileNetV3"
 
 
-def _torchvision(constructor: str, file: str, *, megabytes: float, sha256: str) -> Published:
+def _torchvision(constructor: str, file: str, *, megabytes: float, sha256: str, origin: str = "torch") -> Published:
     return Published(
         url=f"https://download.pytorch.org/models/{file}",
         source=f"torchvision.models.{constructor}",
-        origin="torch",
+        origin=origin,
         licence="BSD-3-Clause",
         sha256={file: sha256},
         megabytes=megabytes,
@@ -40,9 +40,9 @@ ALEXNET_OWT = _torchvision(
 ALEXNET_OWT_ACCURACY = _of_torchvision(0.56522, 0.79066)
 
 # --- VGG
-VGG11 = _torchvision("vgg11", "vgg11-8a719046.pth", megabytes=531.5, sha256="8a719046")
+VGG11 = _torchvision("vgg11", "vgg11-8a719046.pth", megabytes=531.5, sha256="8a719046", origin="torch_A")
 VGG11_ACCURACY = _of_torchvision(0.6902, 0.88628)
-VGG13 = _torchvision("vgg13", "vgg13-19584684.pth", megabytes=532.2, sha256="19584684")
+VGG13 = _torchvision("vgg13", "vgg13-19584684.pth", megabytes=532.2, sha256="19584684", origin="torch_B")
 VGG13_ACCURACY = _of_torchvision(0.69928, 0.89246)
 VGG16 = Published(
     url=f"{_KERAS}/vgg16/vgg16_{_TF}{{top}}.h5",
@@ -153,6 +153,7 @@ GOOGLENET_BN_ACCURACY = _of_torchvision(0.69778, 0.8953)
 INCEPTION_V3 = Published(
     url=f"{_KERAS}/inception_v3/inception_v3_{_TF}{{top}}.h5",
     source="keras.applications.InceptionV3",
+    origin="keras2",
     licence="Apache-2.0",
     sizes=(299,),
     no_top_suffix="_notop",
@@ -188,6 +189,7 @@ MOBILENET_V2_ACCURACY = Accuracy(top1=0.713, top5=0.901, source=_KERAS_TABLE)
 MOBILENET_V3_LARGE = Published(
     url=f"{_KERAS}/mobilenet_v3/weights_mobilenet_v3_large_224_{{width}}_float{{top}}.h5",
     source="keras.applications.MobileNetV3Large",
+    origin="keras2",
     licence="Apache-2.0",
     widths={0.75: "0.75", 1.0: "1.0"},
     no_top_suffix="_no_top_v2",
@@ -202,6 +204,7 @@ MOBILENET_V3_LARGE_ACCURACY = Accuracy(top1=0.756, top5=None, source=_V3_DOCSTRI
 MOBILENET_V3_SMALL = Published(
     url=f"{_KERAS}/mobilenet_v3/weights_mobilenet_v3_small_224_{{width}}_float{{top}}.h5",
     source="keras.applications.MobileNetV3Small",
+    origin="keras2",
     licence="Apache-2.0",
     widths={0.75: "0.75", 1.0: "1.0"},
     no_top_suffix="_no_top_v2",

@@ -25,6 +25,7 @@ from tlkit.models.torch_file import read_torch
 _KERAS = (".weights.h5", ".h5", ".hdf5", ".keras")
 _TORCH = (".pth", ".pt")
 _SAFETENSORS = ".safetensors"
+_OPTIONAL = ("head_", "aux")  # left random where a file has none: auxiliary classifiers are published untrained
 _AGAIN = "Check --base and --weights."
 
 
@@ -95,10 +96,10 @@ def _open(path: Path) -> Iterator[WeightsFile]:
 def _match(model: keras.Model, architecture: Architecture, file: WeightsFile, path: Path) -> _Match:
     """Finds out whose names the file has: ours, or those of one of the publishers of the family."""
     ours = [layer.name for layer in model.layers if layer.weights]
-    backbone = [name for name in ours if not name.startswith("head_")]
+    backbone = [name for name in ours if not name.startswith(_OPTIONAL)]
     origins: dict[str, Origin] = getattr(architecture.module, "ORIGINS", {})
     candidates: dict[str | None, dict[str, str]] = {} if file.torch else {None: {name: name for name in ours}}
-    for publisher, origin in origins.items():
+    for publisher, origin in sorted(origins.items(), key=lambda item: item[0] not in architecture.origins):
         if origin.torch == file.torch:
             candidates[publisher] = {name: origin.name_of(name) for name in ours}
     if not candidates:
@@ -119,15 +120,14 @@ def _match(model: keras.Model, architecture: Architecture, file: WeightsFile, pa
     if other and other != _named(architecture, wanted):
         raise WeightsError(f"{path.name} is not for {architecture.name}{other}. {_AGAIN}")
     if key is not None and key not in architecture.origins:
-        raise WeightsError(_for_another(architecture, key, path))
+        raise WeightsError(_for_another(architecture, key, "torchvision" if file.torch else "keras.applications", path))
     if missing:
         raise WeightsError(f"{path.name} is not for {architecture.name}{other}: it has no {some(missing, 3)}. {_AGAIN}")
     return _Match(origin=origins[key] if key else None, names={n: names[n] for n in ours if names[n] in file.layers})
 
 
-def _for_another(architecture: Architecture, origin: str, path: Path) -> str:
+def _for_another(architecture: Architecture, origin: str, publisher: str, path: Path) -> str:
     """Says which architecture of the family takes the weights of that publisher."""
-    publisher = {"keras": "keras.applications", "torch": "torchvision"}[origin]
     name = architecture.name
     takers = [
         one.name
@@ -168,7 +168,7 @@ def _carry(model: keras.Model, architecture: Architecture, file: WeightsFile, ma
             plan[ours] = tensors
             if bias is not None:
                 biases[f"{ours}_bn"] = bias
-        elif not ours.startswith("head_"):
+        elif not ours.startswith(_OPTIONAL):
             given_text = next((f"{g}, {w} is needed" for g, w in zip(given, wanted, strict=False) if g != w), None)
             detail = f"the shape {given_text}" if given_text else f"{len(given)} tensors, {len(wanted)} are needed"
             raise WeightsError(
