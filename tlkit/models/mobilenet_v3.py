@@ -6,7 +6,7 @@ the published ones.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 import keras
 from keras import layers
