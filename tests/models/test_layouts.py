@@ -112,12 +112,12 @@ def test_sixteen_bits_are_read(monkeypatch, tmp_path):
 
 def test_the_input_is_normalized_as_the_weights_were_trained_with(monkeypatch, tmp_path):
     """And stays so in a saved model, its weights file with config, and the artifact."""
-    architecture = taking_torch(monkeypatch, "mobilenet_v2", mobilenet_v2)
-    source = lively(registry.build("mobilenet_v2", classes=5, input_size=32))
+    architecture = taking_torch(monkeypatch, "lenet5", lenet)
+    source = lively(registry.build("lenet5", classes=5, activation="relu"))
     write_state_dict(tmp_path / "a.pth", torch_state(source))
-    ours = registry.build("mobilenet_v2", classes=5, input_size=32)
+    ours = registry.build("lenet5", classes=5, activation="relu")
     load_weights(ours, architecture, tmp_path / "a.pth")
-    x = photos(32)
+    x = photos(28)
     layer = ours.get_layer("input_rescaling")
     expected = (x / 255 - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]
     assert np.abs(keras.ops.convert_to_numpy(layer(x)) - expected).max() < 1e-5
@@ -127,8 +127,8 @@ def test_the_input_is_normalized_as_the_weights_were_trained_with(monkeypatch, t
     ours.save(tmp_path / "ours.keras")
     reopened = keras.saving.load_model(tmp_path / "ours.keras", compile=False)
     assert np.abs(reopened.predict(x, verbose=0) - logits).max() < 1e-5
-    again = registry.build("mobilenet_v2", classes=5, input_size=32)
-    load_weights(again, registry.find("mobilenet_v2"), tmp_path / "ours.keras")
+    again = registry.build("lenet5", classes=5, activation="relu")
+    load_weights(again, registry.find("lenet5"), tmp_path / "ours.keras")
     assert np.abs(again.predict(x, verbose=0) - logits).max() < 1e-5
 
     (tmp_path / "a.tflite").write_bytes(tflite_from_keras(again, precision="float32"))

@@ -228,8 +228,8 @@ def test_a_place_in_the_memo_takes_no_memory(tmp_path):
 @pytest.mark.parametrize(
     "body",
     [
-        b"(" * 500_000,
-        b")" + b"\x85" * 500_000,
+        b"(" * 100_000,
+        b")" + b"\x85" * 100_000,
         b"](" + b"]" + b"\x94h\x00" * 3 + b"e",
         b"]" + b"q\x00h\x00\x86" * 100_000,
         b"]" + b"q\x00h\x00a" * 100_000,
@@ -268,7 +268,7 @@ def test_a_file_cut_off_anywhere_is_refused(tmp_path, name):
 @pytest.mark.parametrize("name", ["tiny_zip.pth", "tiny_legacy.pth"])
 def test_any_flipped_byte_gives_numbers_or_a_message(tmp_path, name):
     whole = bytearray((GOLDEN / name).read_bytes())
-    for place in range(0, len(whole), 2):
+    for place in range(0, len(whole), 7):
         broken = bytearray(whole)
         broken[place] ^= 1 << place % 7 | 0x80
         (tmp_path / "a.pth").write_bytes(broken)
