@@ -184,7 +184,8 @@ def build(
     path = Path(weights).expanduser() if weights != "imagenet" else None
     if path is None:
         top = architecture.takes_top(head) or (head == "original" and classes == 1000)
-        path = fetch_imagenet(architecture, input_size=model.input.shape[1], top=top)
+        width = options.get("width_multiplier", 1.0)
+        path = fetch_imagenet(architecture, input_size=model.input.shape[1], top=top, width_multiplier=width)
     load_weights(without_auxiliaries(model), architecture, path)
     return model
 

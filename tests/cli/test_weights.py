@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
@@ -34,15 +35,17 @@ def test_weights_alone_lists_the_files_and_which_are_here(tmp_path, monkeypatch,
     place = tmp_path / "models" / "vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5"
     place.write_bytes(b"x" * 1500)
     assert main(["weights"]) == 0
-    header, vgg, mobilenet, last = capsys.readouterr().out.splitlines()
+    header, *rows, last = capsys.readouterr().out.splitlines()
     assert header.split() == ["name", "file", "in", "Keras'", "cache", "size"]
-    assert vgg.split() == ["vgg16", place.name, "yes", "1.5", "kB"]
-    assert mobilenet.split()[2:] == ["no", "-"]
+    table = {row.split()[0]: row.split()[1:] for row in rows}
+    assert list(table) == [one.name for one in registry.ARCHITECTURES if one.published]
+    assert table["vgg16"] == [place.name, "yes", "1.5", "kB"]
+    assert table["mobilenet_v2"][1:] == ["no", "-"]
     assert str(tmp_path / "models") in last
     assert main(["weights", "list", "--json"]) == 0
-    first, second = json.loads(capsys.readouterr().out)
-    assert first == {"name": "vgg16", "file": place.name, "path": str(place), "bytes": 1500}
-    assert second["bytes"] is None
+    found = {row["name"]: row for row in json.loads(capsys.readouterr().out)}
+    assert found["vgg16"] == {"name": "vgg16", "file": place.name, "path": str(place), "bytes": 1500}
+    assert found["mobilenet_v2"]["bytes"] is None
 
 
 def test_fetch_prints_path_bytes_and_sha256_and_where_to_copy_them(server, publish, tmp_path, capsys):  # noqa: F811
@@ -64,6 +67,17 @@ def test_fetch_prints_path_bytes_and_sha256_and_where_to_copy_them(server, publi
     expected = {"name": "mobilenet_v2", "path": str(path), "bytes": len(server.content), "sha256": sha256}
     assert json.loads(captured.out) == [expected]
     assert captured.err == ""
+
+
+def test_a_width_is_fetched(server, publish, tmp_path, capsys):  # noqa: F811
+    architecture = served(server, "whole")
+    url = architecture.published.url.replace("weights_", "weights_{width}_")
+    publish(replace(architecture, published=replace(architecture.published, url=url, widths={0.5: "5_0", 1.0: "1_0"})))
+    assert main(["weights", "fetch", "mobilenet_v2", "--input-size", "96", "--width", "0.5"]) == 0
+    assert [path.name for path in (tmp_path / "keras" / "models").iterdir()] == ["weights_5_0_96_no_top.h5"]
+    capsys.readouterr()
+    assert main(["weights", "fetch", "mobilenet_v2", "--width", "0.6"]) == 1
+    assert "There are no ImageNet weights of width 0.6 for keras.applications.MobileNetV2" in capsys.readouterr().err
 
 
 def test_fetching_imports_neither_keras_nor_tensorflow(server, tmp_path):  # noqa: F811
@@ -97,6 +111,7 @@ def test_unknown_names_and_sizes_are_refused_before_anything_is_fetched(server, 
     for args, code, message in (
         (["mobilenet_v2", "vgg61"], 1, "There is no architecture called 'vgg61'. Did you mean vgg16"),
         (["mobilenet_v2", "vgg16", "--head", "original", "--input-size", "96"], 2, "takes 224 pixels only, not 96"),
+        (["vgg16", "--width", "0.5"], 2, "VGG16 has one width only, not 0.5"),
         (["mobilenet_v2", "--input-size", "20"], 2, "needs an input of at least 32 pixels, not 20"),
         ([], 2, "Missing argument 'NAME...'"),
     ):

@@ -15,12 +15,13 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import h5py
 import pytest
 
-from tlkit.errors import UnknownNameError, WeightsError
+from tlkit.errors import OptionError, UnknownNameError, WeightsError
 from tlkit.models import registry
 from tlkit.models.imagenet import DownloadError, fetch_imagenet, file_of, listed_files, with_weights
 from tlkit.progress import Bar, Progress
 
 V2 = registry.find("mobilenet_v2")
+VGG = registry.find("vgg16")
 NAME = "weights_96_no_top.h5"
 
 
@@ -119,6 +120,28 @@ def test_a_file_with_another_checksum_is_not_kept(server, tmp_path):
     assert [path.name for path in (tmp_path / "keras" / "models").iterdir()] == [NAME]
 
 
+def with_sha256(architecture, sha256, name="weights.pth"):
+    """Publishes a PyTorch file, as torchvision does: no HDF5, and part of a SHA-256."""
+    url = architecture.published.url.replace("weights_{size}{top}.h5", name)
+    return replace(architecture, published=replace(architecture.published, url=url, sha256={name: sha256}))
+
+
+def test_a_file_with_another_sha256_is_not_kept(server, tmp_path):
+    server.content = b"no HDF5 at all" * 1000
+    right = hashlib.sha256(server.content).hexdigest()
+    for stated in (right, right[:8]):
+        path = fetch_imagenet(with_sha256(served(server, "whole"), stated), input_size=224, top=False)
+        assert path.read_bytes() == server.content
+        path.write_bytes(server.content[:-1])
+        assert fetch_imagenet(with_sha256(served(server, "whole"), stated), input_size=224, top=False) == path
+        assert path.read_bytes() == server.content
+        path.unlink()
+    for stated, shown in (("0" * 64, "0" * 64), ("0" * 8, "00000000...")):
+        with pytest.raises(DownloadError, match=f"what came has the SHA256 {right}, not {shown}"):
+            fetch_imagenet(with_sha256(served(server, "whole"), stated), input_size=224, top=False)
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
 def test_half_a_file_that_lies_there_is_fetched_again(server, tmp_path):
     """Keras writes downloads under their own name: when it is killed, half a file looks like a whole one."""
     place = tmp_path / "keras" / "models" / NAME
@@ -161,22 +184,37 @@ def test_the_file_is_the_one_that_keras_applications_takes(input_size, top, name
     assert file_of(V2.published, input_size=input_size, top=top).path.name == name
 
 
+def test_a_width_has_a_file_of_its_own_or_none():
+    name = file_of(V2.published, input_size=96, top=True, width_multiplier=0.35).path.name
+    assert name == "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_0.35_96.h5"
+    with pytest.raises(
+        WeightsError, match="no ImageNet weights of width 0.6 for keras.applications.MobileNetV2. There"
+    ):
+        file_of(V2.published, input_size=96, top=True, width_multiplier=0.6)
+    with pytest.raises(OptionError, match="keras.applications.VGG16 has one width only, not 0.5. Leave --width out."):
+        file_of(VGG.published, input_size=224, top=True, width_multiplier=0.5)
+
+
 def test_the_default_files_are_listed_and_others_when_they_are_there(tmp_path, monkeypatch):
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
-    defaults = [file.path.name for _, file in listed_files()]
-    assert defaults == [
-        "vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5",
-        "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5",
-    ]
-    other = file_of(V2.published, input_size=96, top=False).path
+    known = [one for one in registry.ARCHITECTURES if one.published]
+    listed = listed_files()
+    assert [architecture.name for architecture, _ in listed] == [one.name for one in known]
+    names = {architecture.name: file.path.name for architecture, file in listed}
+    assert names["vgg16"] == "vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5"
+    assert names["mobilenet_v2"] == "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5"
+    other = file_of(V2.published, input_size=96, top=False, width_multiplier=0.5).path
     other.parent.mkdir(parents=True)
     other.write_bytes(b"x")
-    assert [file.path.name for _, file in listed_files()] == [*defaults, other.name]
+    of_v2 = [file.path.name for architecture, file in listed_files() if architecture.name == "mobilenet_v2"]
+    assert of_v2 == [names["mobilenet_v2"], other.name]
 
 
 def test_names_are_looked_up_before_anything_is_fetched():
-    assert [a.name for a in with_weights(("all", "vgg16"))] == ["vgg16", "mobilenet_v2"]
-    with pytest.raises(UnknownNameError, match="no architecture called 'vgg61'. Did you mean vgg16"):
-        with_weights(("mobilenet_v2", "vgg61"))
-    with pytest.raises(WeightsError, match="no ImageNet weights for lenet5. There are for: vgg16, mobilenet_v2"):
+    known = [one.name for one in registry.ARCHITECTURES if one.published]
+    assert [a.name for a in with_weights(("all", "vgg16"))] == known
+    assert [a.name for a in with_weights(("vgg16", "mobilenet_v2", "vgg16"))] == ["vgg16", "mobilenet_v2"]
+    with pytest.raises(UnknownNameError, match="no architecture called 'mobilnet_v2'. Did you mean mobilenet_v2"):
+        with_weights(("mobilenet_v2", "mobilnet_v2"))
+    with pytest.raises(WeightsError, match=f"no ImageNet weights for lenet5. There are for: {', '.join(known)}"):
         with_weights(("lenet5",))

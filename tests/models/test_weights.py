@@ -119,7 +119,10 @@ def test_another_architecture_is_refused(tmp_path, theirs):
     ("name", "content", "message"),
     [
         ("missing.h5", None, "There is no weights file"),
-        ("model.pth", b"x", "is no weights file: tlkit reads .weights.h5, .h5 and .keras"),
+        ("model.npz", b"x", "is no weights file: tlkit reads .weights.h5, .h5, .keras, .pth, .pt and .safetensors"),
+        ("model.pth", b"x", "model.pth is not read: it is cut off or broken"),
+        ("model.pt", b"", "model.pt is not read: it is cut off or broken"),
+        ("model.safetensors", b"x", "model.safetensors is cut off or broken .Error while deserializing header"),
         ("broken.weights.h5", b"not an hdf5 file", "can't be read as a weights file"),
         ("broken.keras", b"not a zip", "can't be read as a weights file"),
     ],

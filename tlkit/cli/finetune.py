@@ -22,7 +22,7 @@ from tlkit.cli.common import HELP, INTERRUPTED, json_option, print_json, print_t
 @click.option(
     "--weights",
     metavar="imagenet|none|PATH",
-    help="Pretrained weights: imagenet where there are any, none, or a .weights.h5, .h5 or .keras file.",
+    help="Pretrained weights: imagenet where there are any, none, or a .h5, .keras, .pth or .safetensors file.",
 )
 @click.option(
     "--freeze",

@@ -23,7 +23,7 @@ def command() -> None:
 def list_(as_json: bool) -> None:
     """List the files that finetune takes by default, and which of them are in Keras' cache.
 
-    A file for another input size or head is listed when it is there.
+    A file for another input size, head or width is listed when it is there.
 
     \b
     Example:
@@ -57,8 +57,9 @@ def list_(as_json: bool) -> None:
 @click.argument("names", nargs=-1, required=True, metavar="NAME...")
 @click.option("--input-size", type=click.IntRange(1, 2048), metavar="PIXELS", help="Default: the architecture's own.")
 @click.option("--head", type=click.Choice(["gap", "original"]), help="As for finetune. Default: gap")
+@click.option("--width", type=float, default=1.0, metavar="MULTIPLIER", help="Of a MobileNet, as 0.5. Default: 1")
 @json_option
-def fetch(names: tuple[str, ...], input_size: int | None, head: Any, as_json: bool) -> None:  # noqa: ANN401
+def fetch(names: tuple[str, ...], input_size: int | None, head: Any, width: float, as_json: bool) -> None:  # noqa: ANN401
     """Fetch the very files that finetune would take for --base NAME with these options; `all` is every one.
 
     If one can't be fetched, the others are, and the exit code is 1.
@@ -66,12 +67,12 @@ def fetch(names: tuple[str, ...], input_size: int | None, head: Any, as_json: bo
     \b
     Example:
       tlkit weights fetch mobilenet_v2
-      tlkit weights fetch mobilenet_v2 --input-size 96
+      tlkit weights fetch mobilenet_v2 --input-size 96 --width 0.5
       tlkit weights fetch all
     """
     from tlkit.errors import WeightsError
     from tlkit.manifest import sha256_of
-    from tlkit.models.imagenet import DownloadError, fetch_imagenet, models_folder, with_weights
+    from tlkit.models.imagenet import DownloadError, fetch_imagenet, file_of, models_folder, with_weights
     from tlkit.models.registry import check_input_size
     from tlkit.progress import Screen
     from tlkit.sizes import size_text
@@ -79,12 +80,14 @@ def fetch(names: tuple[str, ...], input_size: int | None, head: Any, as_json: bo
     wanted = [(a, head or a.head, input_size or a.input_size) for a in with_weights(names)]
     for architecture, its_head, size in wanted:
         check_input_size(architecture, its_head, size)
+        assert architecture.published is not None, architecture.name
+        file_of(architecture.published, input_size=size, top=False, width_multiplier=width)
     screen = Screen()
     fetched: list[dict[str, Any]] = []
     for architecture, its_head, size in wanted:
         try:
             top = architecture.takes_top(its_head)
-            path = fetch_imagenet(architecture, input_size=size, top=top, progress=screen)
+            path = fetch_imagenet(architecture, input_size=size, top=top, width_multiplier=width, progress=screen)
         except DownloadError as err:
             click.echo(f"Error: {err}", err=True)
             continue

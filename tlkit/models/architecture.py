@@ -23,7 +23,8 @@ class Published:
             file for both.
         md5: Of the files, by their names, where the publisher states it.
         sha256: Likewise; a prefix where only that is stated.
-        megabytes: Size of the default file with the classifier, in 10^6 bytes.
+        megabytes: Size of the file with the classifier, in 10^6 bytes, of the default width at the last of `sizes`;
+            None where nobody states it.
     """
 
     url: str
@@ -36,7 +37,7 @@ class Published:
     no_top_suffix: str = ""
     md5: dict[str, str] = field(default_factory=dict)
     sha256: dict[str, str] = field(default_factory=dict)
-    megabytes: float
+    megabytes: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

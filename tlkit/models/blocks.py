@@ -49,25 +49,26 @@ def conv_bn(
     depthwise: bool = False,
     symmetric: bool = False,
     epsilon: float = 1e-3,
-    gamma: str | None = "ones",
+    scale: bool = True,
+    gamma: str = "ones",
 ) -> keras.KerasTensor:
     """Convolution without bias, batch normalization, activation: `{name}`, `{name}_bn`, `{name}_{activation}`.
 
     With `depthwise`, one filter for each channel; `filters` is then ignored. With `symmetric`, a strided kernel gets
     the same padding on all four sides (`{name}_pad`), where `same` would put one pixel more below and to the right.
-    `gamma` initializes the scale; None is a batch normalization without one. Its momentum is 0.9, so that the
+    Without `scale`, the batch normalization has no gamma; `gamma` initializes it. Its momentum is 0.9, so that the
     statistics of a network trained from scratch follow within a hundred steps (Keras' 0.99 needs a thousand).
     """
     common = {"strides": stride, "padding": padding, "use_bias": False, "name": name}
-    if symmetric and stride > 1 and kernel > 1:
+    if symmetric and stride > 1 and isinstance(kernel, int) and kernel > 1:
         x = layers.ZeroPadding2D(kernel // 2, name=f"{name}_pad")(x)
         common["padding"] = "valid"
     if depthwise:
         x = layers.DepthwiseConv2D(kernel, **common)(x)
     else:
         x = layers.Conv2D(filters, kernel, **common)(x)
-    norm = {"scale": False} if gamma is None else {"gamma_initializer": gamma}
-    x = layers.BatchNormalization(momentum=0.9, epsilon=epsilon, **norm, name=f"{name}_bn")(x)
+    norm = {"momentum": 0.9, "epsilon": epsilon, "scale": scale, "gamma_initializer": gamma}
+    x = layers.BatchNormalization(**norm, name=f"{name}_bn")(x)
     return layers.Activation(activation, name=f"{name}_{activation}")(x) if activation else x
 
 

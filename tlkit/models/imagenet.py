@@ -1,16 +1,18 @@
-"""The files of ImageNet weights that Keras publishes: which one, where it lies, how it gets there. Imports no Keras.
+"""The files of ImageNet weights that are published: which one, where it lies, how it gets there. Imports no Keras.
 
-Name and place are those of `keras.applications`, so both use the same files.
+Name and place of Keras' files are those of `keras.applications`, so both use the same files; torchvision's lie beside
+them.
 """
 
 import hashlib
 import http.client
+import itertools
 import os
 import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 
-from tlkit.errors import WeightsError
+from tlkit.errors import OptionError, WeightsError
 from tlkit.manifest import replacing
 from tlkit.models import registry
 from tlkit.models.architecture import Architecture, Published
@@ -27,10 +29,11 @@ class DownloadError(WeightsError):
 
 @dataclass(frozen=True, kw_only=True)
 class PublishedFile:
-    """One file of published weights. `md5` is None where Keras publishes none."""
+    """One file of published weights. A checksum is None where none is known; of a sha256, it may be the beginning."""
 
     url: str
     md5: str | None
+    sha256: str | None
 
     @property
     def path(self) -> Path:
@@ -47,8 +50,11 @@ def file_of(published: Published, *, input_size: int, top: bool, width_multiplie
     """Returns the file for an input size in pixels, with or without the classifier.
 
     Raises:
-        WeightsError: there is none for that width.
+        OptionError: there is but one width.
+        WeightsError: there is no file for that width.
     """
+    if width_multiplier != 1.0 and not published.widths:
+        raise OptionError(f"{published.source} has one width only, not {width_multiplier:g}. Leave --width out.")
     size = input_size if input_size in published.sizes else published.sizes[-1]
     suffix = published.top_suffix if top else published.no_top_suffix
     if published.widths and width_multiplier not in published.widths:
@@ -57,17 +63,25 @@ def file_of(published: Published, *, input_size: int, top: bool, width_multiplie
             f"{', '.join(f'{width:g}' for width in published.widths)}; with another: --weights none, or a file."
         )
     url = published.url.format(size=size, top=suffix, width=published.widths.get(width_multiplier, ""))
-    return PublishedFile(url=url, md5=published.md5.get(url.rpartition("/")[2]))
+    name = url.rpartition("/")[2]
+    return PublishedFile(url=url, md5=published.md5.get(name), sha256=published.sha256.get(name))
+
+
+def files_of(published: Published) -> list[PublishedFile]:
+    """Returns every file: for each input size and width, with and without the classifier."""
+    every = itertools.product(published.widths or (1.0,), published.sizes, (True, False))
+    files = [file_of(published, input_size=size, top=top, width_multiplier=width) for width, size, top in every]
+    return list(dict.fromkeys(files))
 
 
 def listed_files() -> list[tuple[Architecture, PublishedFile]]:
-    """Returns the files that transfer takes by default, and those for other input sizes and heads that are there."""
+    """Returns the files that transfer takes by default, and those for other sizes, heads and widths that are there."""
     listed = []
     for architecture in registry.ARCHITECTURES:
         if (published := architecture.published) is None:
             continue
         default = file_of(published, input_size=architecture.input_size, top=architecture.takes_top(architecture.head))
-        others = {file_of(published, input_size=size, top=top) for size in published.sizes for top in (False, True)}
+        others = set(files_of(published))
         there = sorted((file for file in others - {default} if file.path.is_file()), key=lambda file: file.url)
         listed += [(architecture, file) for file in (default, *there)]
     return listed
@@ -116,7 +130,7 @@ def fetch_imagenet(
         raise WeightsError(f"There are no ImageNet weights for {architecture.name}. Use --weights none or a file.")
     file = file_of(published, input_size=input_size, top=top, width_multiplier=width_multiplier)
     try:
-        if not (file.path.is_file() and _flaw(file.path, file.md5) is None):
+        if not (file.path.is_file() and _flaw(file.path, file) is None):
             _download(file, progress or Progress())
     except (OSError, http.client.HTTPException) as err:  # urllib's own errors are OSErrors
         reason = (str(err).strip() or type(err).__name__).splitlines()[0]
@@ -124,7 +138,7 @@ def fetch_imagenet(
             f"The ImageNet weights of {architecture.name} could not be downloaded ({reason}).\n"
             f"Do one of these:\n"
             f"  - fetch {file.url}\n    on a machine with a network and put it at {file.path}\n"
-            f"  - pass a file that you have: --weights PATH (.weights.h5, .h5 of {published.source}, or .keras)\n"
+            f"  - pass a file that you have: --weights PATH (of {published.source}, or of tlkit itself)\n"
             f"  - train without pretrained weights: --weights none --freeze none"
         ) from err
     return file.path
@@ -136,7 +150,7 @@ def _download(file: PublishedFile, progress: Progress) -> None:
         file.path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(file.path) as temporary:
             _receive(answer, temporary, progress)
-            if flaw := _flaw(temporary, file.md5):
+            if flaw := _flaw(temporary, file):
                 raise OSError(f"what came {flaw}")
 
 
@@ -151,16 +165,20 @@ def _receive(answer: http.client.HTTPResponse, path: Path, progress: Progress) -
         raise OSError(f"the connection ended after {received:,} of {expected:,} bytes")
 
 
-def _flaw(path: Path, md5: str | None) -> str | None:
+def _flaw(path: Path, published: PublishedFile) -> str | None:
     """Says why a file can't be the published one, or None."""
-    if md5 is not None:
+    for algorithm, stated in (("md5", published.md5), ("sha256", published.sha256)):
+        if stated is None:
+            continue
         with path.open("rb") as file:
-            found = hashlib.file_digest(file, "md5").hexdigest()
-        return None if found == md5 else f"has the MD5 {found}, not {md5}"
-    import h5py
+            found = hashlib.file_digest(file, algorithm).hexdigest()
+        if not found.startswith(stated):
+            return f"has the {algorithm.upper()} {found}, not {stated}{'...' if len(stated) < len(found) else ''}"
+    if published.md5 is None and published.sha256 is None:
+        import h5py
 
-    try:
-        h5py.File(path, "r").close()  # it knows its own length
-    except OSError:
-        return "is no whole HDF5 file"
+        try:
+            h5py.File(path, "r").close()  # it knows its own length
+        except OSError:
+            return "is no whole HDF5 file"
     return None

@@ -88,7 +88,7 @@ def chain(x: keras.KerasTensor, steps: Chain, name: str) -> keras.KerasTensor:
     def conv(x: keras.KerasTensor, step: Conv) -> keras.KerasTensor:
         nonlocal convs
         convs += 1
-        return blocks.conv_bn(x, **step._asdict(), activation="relu", gamma=None, name=f"{name}_conv{convs}")
+        return blocks.conv_bn(x, **step._asdict(), activation="relu", scale=False, name=f"{name}_conv{convs}")
 
     for step in steps:
         if isinstance(step, Conv):

@@ -89,6 +89,8 @@ ARCHITECTURES = (
         input_size=224,
         min_input_size=63,
         params=61_100_840,
+        published=published.ALEXNET_OWT,
+        published_accuracy=published.ALEXNET_OWT_ACCURACY,
         origins=("torch",),
     ),
     # --- VGG, vgg.py
@@ -98,6 +100,8 @@ ARCHITECTURES = (
         title="VGG-11",
         options={"column": "A", "normalization": STANDARDIZED},
         params=132_863_336,
+        published=published.VGG11,
+        published_accuracy=published.VGG11_ACCURACY,
         origins=("torch_A",),
     ),
     Architecture(
@@ -113,6 +117,8 @@ ARCHITECTURES = (
         title="VGG-13",
         options={"column": "B", "normalization": STANDARDIZED},
         params=133_047_848,
+        published=published.VGG13,
+        published_accuracy=published.VGG13_ACCURACY,
         origins=("torch_B",),
     ),
     Architecture(
@@ -129,6 +135,7 @@ ARCHITECTURES = (
         options={"column": "D"},
         params=138_357_544,
         published=published.VGG16,
+        published_accuracy=published.VGG16_ACCURACY,
         origins=("keras", "torch_D"),
     ),
     Architecture(
@@ -137,6 +144,8 @@ ARCHITECTURES = (
         title="VGG-19",
         options={"column": "E"},
         params=143_667_240,
+        published=published.VGG19,
+        published_accuracy=published.VGG19_ACCURACY,
         origins=("keras", "torch_E"),
     ),
     # --- ResNet, resnet.py
@@ -147,6 +156,8 @@ ARCHITECTURES = (
         options={"depth": 18},
         params=11_699_112,
         trainable_params=11_689_512,
+        published=published.RESNET18,
+        published_accuracy=published.RESNET18_ACCURACY,
         origins=("torch",),
     ),
     Architecture(
@@ -156,6 +167,8 @@ ARCHITECTURES = (
         options={"depth": 34},
         params=21_814_696,
         trainable_params=21_797_672,
+        published=published.RESNET34,
+        published_accuracy=published.RESNET34_ACCURACY,
         origins=("torch",),
     ),
     Architecture(
@@ -165,6 +178,8 @@ ARCHITECTURES = (
         options={"depth": 50, **_KERAS_RESNET},
         params=25_610_152,
         trainable_params=25_557_032,
+        published=published.RESNET50,
+        published_accuracy=published.RESNET50_ACCURACY,
         origins=("keras",),
     ),
     Architecture(
@@ -174,6 +189,8 @@ ARCHITECTURES = (
         options={"depth": 101, **_KERAS_RESNET},
         params=44_654_504,
         trainable_params=44_549_160,
+        published=published.RESNET101,
+        published_accuracy=published.RESNET101_ACCURACY,
         origins=("keras",),
     ),
     Architecture(
@@ -183,6 +200,8 @@ ARCHITECTURES = (
         options={"depth": 152, **_KERAS_RESNET},
         params=60_344_232,
         trainable_params=60_192_808,
+        published=published.RESNET152,
+        published_accuracy=published.RESNET152_ACCURACY,
         origins=("keras",),
     ),
     Architecture(
@@ -192,6 +211,8 @@ ARCHITECTURES = (
         options={"depth": 50, "stride_on_3x3": True},
         params=25_610_152,
         trainable_params=25_557_032,
+        published=published.RESNET50_V1_5,
+        published_accuracy=published.RESNET50_V1_5_ACCURACY,
         origins=("torch",),
     ),
     Architecture(
@@ -201,6 +222,8 @@ ARCHITECTURES = (
         options={"depth": 101, "stride_on_3x3": True},
         params=44_654_504,
         trainable_params=44_549_160,
+        published=published.RESNET101_V1_5,
+        published_accuracy=published.RESNET101_V1_5_ACCURACY,
         origins=("torch",),
     ),
     Architecture(
@@ -210,6 +233,8 @@ ARCHITECTURES = (
         options={"depth": 152, "stride_on_3x3": True},
         params=60_344_232,
         trainable_params=60_192_808,
+        published=published.RESNET152_V1_5,
+        published_accuracy=published.RESNET152_V1_5_ACCURACY,
         origins=("torch",),
     ),
     Architecture(
@@ -255,6 +280,8 @@ ARCHITECTURES = (
         trainable_params=6_624_904,
         stages=stages(3, 5, "stem"),
         fully_connected=False,
+        published=published.GOOGLENET_BN,
+        published_accuracy=published.GOOGLENET_BN_ACCURACY,
         origins=("torch",),
     ),
     # --- Inception-v3, inception_v3.py
@@ -270,6 +297,8 @@ ARCHITECTURES = (
         trainable_params=23_817_352,
         stages=stages(1, 3, "stem"),
         fully_connected=False,
+        published=published.INCEPTION_V3,
+        published_accuracy=published.INCEPTION_V3_ACCURACY,
         origins=("keras", "keras2"),
     ),
     # --- MobileNetV1, mobilenet_v1.py
@@ -286,6 +315,8 @@ ARCHITECTURES = (
         stages=stages(1, 5, "stem"),
         fully_connected=False,
         width_multiplier=True,
+        published=published.MOBILENET_V1,
+        published_accuracy=published.MOBILENET_V1_ACCURACY,
         origins=("keras",),
     ),
     # --- MobileNetV2, mobilenet_v2.py
@@ -303,6 +334,7 @@ ARCHITECTURES = (
         fully_connected=False,
         width_multiplier=True,
         published=published.MOBILENET_V2,
+        published_accuracy=published.MOBILENET_V2_ACCURACY,
         origins=("keras",),
     ),
     # --- MobileNetV3, mobilenet_v3.py
@@ -321,6 +353,8 @@ ARCHITECTURES = (
         fully_connected=False,
         deep_head=True,
         width_multiplier=True,
+        published=published.MOBILENET_V3_LARGE,
+        published_accuracy=published.MOBILENET_V3_LARGE_ACCURACY,
         origins=("keras", "keras2"),
     ),
     Architecture(
@@ -338,6 +372,8 @@ ARCHITECTURES = (
         fully_connected=False,
         deep_head=True,
         width_multiplier=True,
+        published=published.MOBILENET_V3_SMALL,
+        published_accuracy=published.MOBILENET_V3_SMALL_ACCURACY,
         origins=("keras", "keras2"),
     ),
 )

@@ -1,25 +1,32 @@
-"""How pretrained weights reach our layers.
+"""How pretrained weights reach our layers: whose they are, whether they fit, what must be turned, and the assignment.
 
-Files are read tensor by tensor with h5py; nothing in them is ever run.
+Files are read tensor by tensor; nothing in them is ever run.
 """
 
 import contextlib
-import io
-import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import h5py
 import keras
 import numpy as np
 
 from tlkit.errors import WeightsError, some
 from tlkit.manifest import sha256_of
+from tlkit.models import registry
 from tlkit.models.architecture import Architecture
+from tlkit.models.hdf5_file import open_keras
+from tlkit.models.layouts import fitted, flattened_maps, from_torch, keras_shape
+from tlkit.models.origins import Normalization, Origin
+from tlkit.models.safetensors_file import open_safetensors
+from tlkit.models.tensors import Tensor, WeightsFile
+from tlkit.models.torch_file import read_torch
 
-_SUFFIXES = (".weights.h5", ".h5", ".hdf5", ".keras")
+_KERAS = (".weights.h5", ".h5", ".hdf5", ".keras")
+_TORCH = (".pth", ".pt")
+_SAFETENSORS = ".safetensors"
+_OPTIONAL = ("head_", "aux")  # left random where a file has none: auxiliary classifiers are published untrained
+_AGAIN = "Check --base and --weights."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,169 +37,164 @@ class Loaded:
     head: bool
 
 
-def _first_line(err: BaseException) -> str:
-    return (str(err).strip() or type(err).__name__).splitlines()[0]
+@dataclass(frozen=True, kw_only=True)
+class _Match:
+    """Whose file it is (None is ours), and our layers' names with the file's, for those that it has."""
+
+    origin: Origin | None
+    names: dict[str, str]
 
 
 def load_weights(model: keras.Model, architecture: Architecture, path: Path) -> Loaded:
-    """Carries pretrained weights over to a model of ours.
+    """Carries pretrained weights over to a model of ours, and the normalization that they were trained with.
 
     The backbone must be complete; the head is taken when its shape agrees (same number of classes) and left random
-    otherwise.
+    otherwise. Nothing is changed unless everything fits. A `.weights.h5` of ours does not say how the input was
+    normalized: the architecture's own way is kept.
 
     Args:
-        model: As `registry.build` returns it.
+        model: As `registry.build` returns it, before its first prediction (a compiled one would keep the old
+            normalization).
         architecture: What it was built from.
-        path: `.weights.h5`, a legacy `.h5` of `keras.applications` (top or no top), or a `.keras` file.
+        path: `.weights.h5`, a legacy `.h5` of `keras.applications` (top or no top), a `.keras` file, or a state dict
+            of PyTorch: `.pth`, `.pt` or `.safetensors`.
 
     Raises:
-        WeightsError: no such file, not one of these formats, or for another architecture, width or depth.
+        WeightsError: no such file, not one of these formats, or for another architecture, width, depth or variant.
     """
     if not path.is_file():
         raise WeightsError(f"There is no weights file {path}. Check the path given with --weights.")
-    if not path.name.endswith(_SUFFIXES):
-        raise WeightsError(f"{path.name} is no weights file: tlkit reads .weights.h5, .h5 and .keras.")
     try:
         with _open(path) as file:
-            tensors = _tensors(file, path)
-            names = _names(model, architecture, tensors, path)
-            reverse = (
-                bool(architecture.origins)
-                and architecture.module.ORIGINS["keras"].bgr
-                and any(ours != theirs for ours, theirs in names.items())
-            )
-            head = _carry(model, architecture, tensors, names, path=path, reverse_first=reverse)
+            match = _match(model, architecture, file, path)
+            head = _carry(model, architecture, file, match, path)
     except (KeyError, ValueError, TypeError, AttributeError, OSError) as err:  # what odd HDF5 provokes in h5py
-        raise WeightsError(f"{path} is no weights file of Keras ({_first_line(err)}). Fetch it again.") from err
+        reason = (str(err).strip() or type(err).__name__).splitlines()[0]
+        raise WeightsError(f"{path} is no weights file that can be used ({reason}). Fetch it again.") from err
+    normalization = match.origin.normalization if match.origin else file.normalization
+    if normalization is not None:
+        _normalize(model, normalization)
     return Loaded(sha256=sha256_of(path), head=head)
 
 
 @contextlib.contextmanager
-def _open(path: Path) -> Iterator[h5py.File]:
-    """Opens the HDF5 file, or the one inside a `.keras` archive."""
-    try:
-        if path.suffix == ".keras":
-            with zipfile.ZipFile(path) as archive:
-                content: Any = io.BytesIO(archive.read("model.weights.h5"))
-        else:
-            content = path
-        file = h5py.File(content, "r")
-    except (OSError, KeyError, zipfile.BadZipFile) as err:
-        raise WeightsError(f"{path} can't be read as a weights file ({_first_line(err)}). Fetch it again.") from err
-    with file:
-        yield file
+def _open(path: Path) -> Iterator[WeightsFile]:
+    if path.name.endswith(_KERAS):
+        with open_keras(path) as file:
+            yield file
+    elif path.name.endswith(_SAFETENSORS):
+        with open_safetensors(path) as file:
+            yield file
+    elif path.name.endswith(_TORCH):
+        yield read_torch(path)
+    else:
+        raise WeightsError(
+            f"{path.name} is no weights file: tlkit reads .weights.h5, .h5, .keras, .pth, .pt and .safetensors."
+        )
 
 
-def _tensors(file: h5py.File, path: Path) -> dict[str, list[h5py.Dataset]]:
-    """Lists the datasets of every layer by the layer's name, in Keras 3 form and in the legacy form."""
-    root = _child(file, "model_weights", path) if "model_weights" in file else file
-    found: dict[str, list[h5py.Dataset]] = {}
-    if "layer_names" in root.attrs:
-        for layer in _strings(root.attrs["layer_names"]):
-            group = _child(root, layer, path)
-            found[layer] = [_child(group, name, path) for name in _strings(group.attrs["weight_names"])]
-        return found
-
-    def walk(group: h5py.Group) -> None:
-        for key in group:
-            child = _child(group, key, path)
-            if not isinstance(child, h5py.Group):
-                continue
-            if key == "vars" and len(child):
-                name = child.attrs.get("name", group.name.rpartition("/")[2])
-                found[str(name)] = [_child(child, i, path) for i in sorted(child, key=int)]
-            walk(child)
-
-    walk(root)
-    return found
-
-
-def _strings(values: Any) -> list[str]:  # noqa: ANN401
-    return [value.decode() if isinstance(value, bytes) else str(value) for value in values]
-
-
-def _child(group: h5py.Group, name: str, path: Path) -> Any:  # noqa: ANN401
-    """Returns what lies under a name, if all of it is in this very file."""
-    node = group
-    for part in name.split("/"):
-        if not isinstance(node.get(part, getlink=True), h5py.HardLink | None):
-            raise WeightsError(f"{path} links to other files ({node.name}/{part}); such files are not opened.")
-        node = node[part]
-        if isinstance(node, h5py.Dataset) and (node.external or node.is_virtual):
-            raise WeightsError(f"{path} keeps {node.name} outside itself; such files are not opened.")
-    return node
-
-
-def _names(
-    model: keras.Model, architecture: Architecture, tensors: dict[str, list[h5py.Dataset]], path: Path
-) -> dict[str, str]:
-    """Maps our layers' names to the file's: the same names for files of ours, else the published ones.
-
-    Only layers that the file has are in the result.
-    """
+def _match(model: keras.Model, architecture: Architecture, file: WeightsFile, path: Path) -> _Match:
+    """Finds out whose names the file has: ours, or those of one of the publishers of the family."""
     ours = [layer.name for layer in model.layers if layer.weights]
-    backbone = [name for name in ours if not name.startswith("head_")]
-    candidates = [{name: name for name in ours}]
-    if architecture.origins:
-        candidates.append({name: architecture.module.ORIGINS["keras"].name_of(name) for name in ours})
-    names = max(candidates, key=lambda names: sum(names[name] in tensors for name in backbone))
-    missing = [names[name] for name in backbone if names[name] not in tensors]
+    backbone = [name for name in ours if not name.startswith(_OPTIONAL)]
+    origins: dict[str, Origin] = getattr(architecture.module, "ORIGINS", {})
+    candidates: dict[str | None, dict[str, str]] = {} if file.torch else {None: {name: name for name in ours}}
+    for publisher, origin in sorted(origins.items(), key=lambda item: item[0] not in architecture.origins):
+        if origin.torch == file.torch:
+            candidates[publisher] = {name: origin.name_of(name) for name in ours}
+    if not candidates:
+        raise WeightsError(
+            f"{path.name} has the layout of PyTorch; of the {architecture.family} family only Keras' files are read. "
+            "Use a .h5 or .keras file."
+        )
+    key = max(candidates, key=lambda key: sum(candidates[key][name] in file.layers for name in backbone))
+    names = candidates[key]
+    missing = [names[name] for name in backbone if names[name] not in file.layers]
     if len(missing) == len(backbone):
         raise WeightsError(
             f"{path.name} is not for {architecture.name}: it has none of its layers "
-            f"(it has {some(tensors, 3) or 'none at all'}). Check --base and --weights."
-        )
-    if missing:
-        raise WeightsError(
-            f"{path.name} is not for {architecture.name}{_variant(architecture, tensors)}: "
-            f"it has no {some(missing, 3)}. Check --base and --weights."
+            f"(it has {some(file.layers, 3) or 'none at all'}). {_AGAIN}"
         )
     wanted = {names[layer.name]: tuple(layer.weights[0].shape) for layer in model.layers if layer.weights}
-    other = _variant(architecture, tensors)
-    if architecture.origins and other and other != f" but for {architecture.module.variant_of(wanted)}":
-        raise WeightsError(f"{path.name} is not for {architecture.name}{other}. Check --base and --weights.")
-    return {name: names[name] for name in ours if names[name] in tensors}
+    other = _variant(architecture, file)
+    if other and other != _named(architecture, wanted):
+        raise WeightsError(f"{path.name} is not for {architecture.name}{other}. {_AGAIN}")
+    if key is not None and key not in architecture.origins:
+        raise WeightsError(_for_another(architecture, key, "torchvision" if file.torch else "keras.applications", path))
+    if missing:
+        raise WeightsError(f"{path.name} is not for {architecture.name}{other}: it has no {some(missing, 3)}. {_AGAIN}")
+    return _Match(origin=origins[key] if key else None, names={n: names[n] for n in ours if names[n] in file.layers})
 
 
-def _variant(architecture: Architecture, tensors: dict[str, list[h5py.Dataset]]) -> str:
+def _for_another(architecture: Architecture, origin: str, publisher: str, path: Path) -> str:
+    """Says which architecture of the family takes the weights of that publisher."""
+    name = architecture.name
+    takers = [
+        one.name
+        for one in registry.ARCHITECTURES
+        if one.family == architecture.family and origin in one.origins
+        if one.name.startswith(name) or name.startswith(one.name)
+    ]
+    advice = f"Use --base {takers[0]}." if takers else _AGAIN
+    return f"{path.name} is not for {name}: it has the weights of {publisher}, whose network differs from it. {advice}"
+
+
+def _variant(architecture: Architecture, file: WeightsFile) -> str:
     """Says what a file holds: ` but for VGG-19`."""
-    if not architecture.origins:
-        return ""
-    shapes = {name: tuple(arrays[0].shape) for name, arrays in tensors.items() if arrays}
-    variant = architecture.module.variant_of(shapes)
+    turned = keras_shape if file.torch else tuple
+    return _named(architecture, {name: turned(tensors[0].shape) for name, tensors in file.layers.items() if tensors})
+
+
+def _named(architecture: Architecture, shapes: Mapping[str, tuple[int, ...]]) -> str:
+    variant_of = getattr(architecture.module, "variant_of", None)
+    variant = variant_of(shapes) if variant_of else None
     return f" but for {variant}" if variant else ""
 
 
-def _carry(
-    model: keras.Model,
-    architecture: Architecture,
-    tensors: dict[str, list[h5py.Dataset]],
-    names: dict[str, str],
-    *,
-    path: Path,
-    reverse_first: bool,
-) -> bool:
-    """Checks every shape, then assigns; returns whether the final layer was carried over."""
-    plan, head = [], False
-    for ours, theirs in names.items():
-        layer = model.get_layer(ours)
+def _carry(model: keras.Model, architecture: Architecture, file: WeightsFile, match: _Match, path: Path) -> bool:
+    """Checks every shape and every number, then assigns; returns whether the final layer was carried over."""
+    maps = flattened_maps(model) if file.torch else {}
+    layers = {layer.name: layer for layer in model.layers}
+    plan: dict[str, list[Tensor]] = {}
+    biases: dict[str, Tensor] = {}
+    for ours, theirs in match.names.items():
+        layer, tensors = layers[ours], file.layers[theirs]
+        if file.torch:
+            tensors = from_torch(layer, tensors, maps.get(ours))
+        tensors, bias = fitted(layer, tensors, normalized=f"{ours}_bn" in match.names)
         wanted = [tuple(weight.shape) for weight in layer.weights]
-        given = [tuple(dataset.shape) for dataset in tensors[theirs]]
+        given = [tensor.shape for tensor in tensors]
         if wanted == given:
-            plan.append((layer, tensors[theirs]))
-            head = head or ours == "head_logits"
-        elif not ours.startswith("head_"):
+            plan[ours] = tensors
+            if bias is not None:
+                biases[f"{ours}_bn"] = bias
+        elif not ours.startswith(_OPTIONAL):
+            given_text = next((f"{g}, {w} is needed" for g, w in zip(given, wanted, strict=False) if g != w), None)
+            detail = f"the shape {given_text}" if given_text else f"{len(given)} tensors, {len(wanted)} are needed"
             raise WeightsError(
-                f"{path.name} is not for this {architecture.name}{_variant(architecture, tensors)}: its {theirs} has "
-                f"the shape {given[0] if given else '()'}, {wanted[0]} is needed. Check --base and --weights."
+                f"{path.name} is not for this {architecture.name}{_variant(architecture, file)}: "
+                f"its {theirs} has {detail}. {_AGAIN}"
             )
-    first = next(layer for layer, _ in plan if len(layer.weights[0].shape) == 4)
-    loaded = [(layer, [np.asarray(dataset, np.float32) for dataset in datasets]) for layer, datasets in plan]
-    for layer, values in loaded:
-        if not all(np.isfinite(value).all() for value in values):
-            raise WeightsError(f"{path.name} has values in {names[layer.name]} that are not numbers. Fetch it again.")
-    for layer, values in loaded:
-        if layer is first and reverse_first:
-            values[0] = values[0][:, :, ::-1]
-        layer.set_weights(values)
-    return head
+    values = {name: [_read(tensor, match.names[name], path) for tensor in plan[name]] for name in plan}
+    for name, bias in biases.items():
+        values[name][-2] = values[name][-2] - _read(bias, name, path)  # the mean
+    if match.origin is not None and match.origin.bgr:
+        first = values[next(name for name in values if values[name][0].ndim == 4)]
+        first[0] = first[0][:, :, ::-1]
+    for name, arrays in values.items():
+        layers[name].set_weights(arrays)
+    return "head_logits" in plan
+
+
+def _read(tensor: Tensor, name: str, path: Path) -> np.ndarray:
+    with np.errstate(over="ignore"):  # what float32 can't hold becomes infinite, and is refused
+        array = np.asarray(tensor.read(), np.float32)
+    if not np.isfinite(array).all():
+        raise WeightsError(f"{path.name} has values in {name} that are not numbers. Fetch it again.")
+    return array
+
+
+def _normalize(model: keras.Model, normalization: Normalization) -> None:
+    """Sets the model's one Rescaling to what the weights were trained with."""
+    layer = model.get_layer("input_rescaling")
+    layer.scale, layer.offset = (list(part) if isinstance(part, tuple) else part for part in normalization)

@@ -1,0 +1,1 @@
+"""Figures of PyTorch and torchvision, and what makes them anew."""
