@@ -27,15 +27,16 @@ class DownloadError(WeightsError):
 
 @dataclass(frozen=True, kw_only=True)
 class PublishedFile:
-    """One file of published weights. `md5` is None where Keras publishes none."""
+    """One file of published weights. `md5` (or sha256, by its length) is None where none is published."""
 
     url: str
     md5: str | None
+    name: str | None = None  # where Keras' cache has another than the url
 
     @property
     def path(self) -> Path:
         """Its place in Keras' cache, whether it is there or not."""
-        return models_folder() / self.url.rpartition("/")[2]
+        return models_folder() / (self.name or self.url.rpartition("/")[2])
 
 
 def models_folder() -> Path:
@@ -115,16 +116,31 @@ def fetch_imagenet(
     if (published := architecture.published) is None:
         raise WeightsError(f"There are no ImageNet weights for {architecture.name}. Use --weights none or a file.")
     file = file_of(published, input_size=input_size, top=top, width_multiplier=width_multiplier)
+    return fetch(file, of=architecture.name, source=published.source, progress=progress)
+
+
+def fetch(file: PublishedFile, *, of: str, source: str, progress: Progress | None = None) -> Path:
+    """Returns a published file from Keras' cache, downloading it when it is not there, or not whole.
+
+    Args:
+        file: Which.
+        of: The base that it is for.
+        source: The constructor that it is for.
+        progress: Shows a bar.
+
+    Raises:
+        DownloadError: it can't be had; the message names the file, its place and the other options.
+    """
     try:
         if not (file.path.is_file() and _flaw(file.path, file.md5) is None):
             _download(file, progress or Progress())
     except (OSError, http.client.HTTPException) as err:  # urllib's own errors are OSErrors
         reason = (str(err).strip() or type(err).__name__).splitlines()[0]
         raise DownloadError(
-            f"The ImageNet weights of {architecture.name} could not be downloaded ({reason}).\n"
+            f"The ImageNet weights of {of} could not be downloaded ({reason}).\n"
             f"Do one of these:\n"
             f"  - fetch {file.url}\n    on a machine with a network and put it at {file.path}\n"
-            f"  - pass a file that you have: --weights PATH (.weights.h5, .h5 of {published.source}, or .keras)\n"
+            f"  - pass a file that you have: --weights PATH (.weights.h5, .h5 of {source}, or .keras)\n"
             f"  - train without pretrained weights: --weights none --freeze none"
         ) from err
     return file.path
@@ -154,9 +170,10 @@ def _receive(answer: http.client.HTTPResponse, path: Path, progress: Progress) -
 def _flaw(path: Path, md5: str | None) -> str | None:
     """Says why a file can't be the published one, or None."""
     if md5 is not None:
+        kind = "SHA256" if len(md5) == 64 else "MD5"
         with path.open("rb") as file:
-            found = hashlib.file_digest(file, "md5").hexdigest()
-        return None if found == md5 else f"has the MD5 {found}, not {md5}"
+            found = hashlib.file_digest(file, kind.lower()).hexdigest()
+        return None if found == md5 else f"has the {kind} {found}, not {md5}"
     import h5py
 
     try:
