@@ -103,7 +103,8 @@ def _into_original(original: keras.Model, architecture: Architecture, path: Path
 def _holds_all(original: keras.Model, path: Path) -> bool:
     """Whether a legacy file has a layer of every name that is needed: it has the classifier too, then."""
     with h5py.File(path, "r") as file:
-        names = [name if isinstance(name, str) else name.decode() for name in file.attrs.get("layer_names", ())]
+        root = file["model_weights"] if "model_weights" in file else file
+        names = [name if isinstance(name, str) else name.decode() for name in root.attrs.get("layer_names", ())]
     return {layer.name for layer in original.layers if layer.weights} <= set(names)
 
 

@@ -172,7 +172,12 @@ def rebuild(graph: Graph, image: keras.KerasTensor, names: dict[Any, str]) -> ke
 
 def _copy(operation: Any, name: str) -> Any:  # noqa: ANN401
     try:
-        return type(operation).from_config({**operation.get_config(), "name": name})
+        config = {**operation.get_config(), "name": name}
+        if isinstance(operation, keras.layers.BatchNormalization):
+            # As in `blocks.conv_bn`: from scratch, Keras' 0.99 or 0.999 would need thousands of steps. Pretrained
+            # statistics do not move at all.
+            config["momentum"] = min(config["momentum"], 0.9)
+        return type(operation).from_config(config)
     except Exception as err:  # what a layer raises is its own affair
         reason = (str(err).strip() or type(err).__name__).splitlines()[0]
         raise GraphError(

@@ -125,4 +125,5 @@ def _on_grey_levels(call: Call) -> bool:
 def _reason(err: BaseException) -> str:
     """The first sentence of what was raised."""
     text = " ".join((str(err).strip() or type(err).__name__).split())
+    text = text.rpartition("Exception encountered: ")[2]  # Keras puts whole configs before it
     return text.partition(". ")[0].rstrip(".")[:300]

@@ -29,7 +29,10 @@ _CHANNELS_APART = (layers.ZeroPadding2D, layers.Resizing, layers.CenterCrop, lay
 
 
 def crossings(graph: Graph) -> Iterator[tuple[int, Value]]:
-    """Yields every value that alone crosses from what is before to what comes after, with the index of its call."""
+    """Yields every value that alone crosses from what is before to what comes after, with the index of its call.
+
+    A layer whose weights are shared is used on one side only. Its own output is not among them: it has several.
+    """
     last_use = {value: i for i, call in enumerate(graph.calls) for value in call.inputs}
     last_use[graph.output] = len(graph.calls)
     uses: dict[int, list[int]] = {}
@@ -40,7 +43,7 @@ def crossings(graph: Graph) -> Iterator[tuple[int, Value]]:
         own = uses[id(call.operation)]
         inside += (len(own) > 1 and i == own[0]) - (len(own) > 1 and i == own[-1])
         live = {value for value in (*live, *call.outputs) if last_use.get(value, -1) > i}
-        if len(live) == 1 and not inside and set(call.outputs) == live:
+        if len(live) == 1 and not inside and len(own) == 1 and set(call.outputs) == live:
             yield i, call.outputs[0]
 
 
