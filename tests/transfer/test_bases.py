@@ -273,3 +273,13 @@ def test_a_width_is_checked(options, tmp_path):
 def test_weights_of_another_width_are_refused(options, weights_v2):
     with pytest.raises(WeightsError, match="is not for .*mobilenet_v2 but for MobileNetV2 of width 1"):
         finetune(options("mobilenet_v2", width=0.5, input_size=32, weights=weights_v2))
+
+
+@pytest.mark.real_data
+@pytest.mark.slow
+def test_real_weights_of_half_the_width_tell_ants_from_bees(shared, tmp_path):
+    weights = shared / "weights" / "mobilenet_v1_0.5_160_imagenet.weights.h5"
+    values = {"width": 0.5, "input_size": 160, "weights": weights, "epochs": 10, "runs": tmp_path}
+    run = tlkit.finetune(shared / "data" / "ants_bees", base="mobilenet_v1", **values)
+    assert run.manifest["metrics"]["test"]["images"] == 153
+    assert run.manifest["metrics"]["test"]["accuracy"] > 0.85  # 0.915 with seed 0; chance is 0.54
