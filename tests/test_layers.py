@@ -64,6 +64,7 @@ LIGHT = (
     "tlkit/doctor.py",
     "tlkit/probes.py",
     "tlkit/models/architecture.py",
+    "tlkit/models/bases.py",
     "tlkit/models/imagenet.py",
     "tlkit/models/origins.py",
     "tlkit/models/published.py",

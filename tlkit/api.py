@@ -100,7 +100,8 @@ def finetune(
 
     Args:
         data: `DIR` with `<class>/*` or `{train,val,test}/<class>/*`, or `digits`.
-        base: Name of an architecture, as `tlkit models` lists them.
+        base: Name of an architecture, as `tlkit models` lists them; `keras:NAME`, a constructor of
+            keras.applications; or `PATH.keras`, a model of your own.
         progress: Shows what happens, such as `tlkit.progress.Screen()`.
         **options: The fields of `tlkit.transfer.options.FinetuneOptions`.
 
@@ -156,15 +157,15 @@ def build(
     head: "Head" = "original",
     **options: Any,  # noqa: ANN401
 ) -> "keras.Model":
-    """Builds an architecture of the lectures.
+    """Builds an architecture of the lectures, or one that others made.
 
     Args:
-        name: As `tlkit models` lists them.
+        name: As `tlkit models` lists them; `keras:NAME` or `PATH.keras` (with `head="gap"`).
         classes: Width of the final layer.
         input_size: Side of the square input in pixels; the paper's when None.
-        weights: `imagenet`, a file, or None for random ones.
+        weights: `imagenet`, a file, `base` (those in `PATH.keras`), or None for random ones.
         head: `original` or `gap`.
-        **options: More arguments of the family's builder, such as `dropout`.
+        **options: More arguments of the family's builder, such as `dropout`; `base_input` for `PATH.keras`.
 
     Returns:
         A model from `[N, input_size, input_size, 3]` float32 RGB in [0, 255] to `[N, classes]` logits.
@@ -172,14 +173,17 @@ def build(
     Raises:
         TlkitError: an unknown name, a size that does not fit, weights that don't fit or can't be had.
     """
-    from tlkit.models import registry
+    from tlkit.models import bases, foreign_weights, registry
     from tlkit.models.auxiliary import without_auxiliaries
     from tlkit.models.imagenet import fetch_imagenet
     from tlkit.models.weights import load_weights
 
-    architecture = registry.find(name)
-    model = registry.build(name, classes=classes, input_size=input_size, head=head, **options)
+    architecture = bases.find(str(name), input_size=input_size, base_input=options.pop("base_input", None))
+    model = registry.build(architecture, classes=classes, input_size=input_size, head=head, **options)
     if weights in (None, "none"):
+        return model
+    if architecture.foreign:
+        foreign_weights.load(model, architecture, str(weights))
         return model
     path = Path(weights).expanduser() if weights != "imagenet" else None
     if path is None:

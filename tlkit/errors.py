@@ -30,6 +30,10 @@ class WeightsError(TlkitError):
     """Pretrained weights are missing, or don't fit the architecture."""
 
 
+class BaseError(TlkitError):
+    """A model of the user's own can't be a base."""
+
+
 class RunError(TlkitError):
     """A run folder is missing, broken, unfinished or written by a newer tlkit."""
 

@@ -107,7 +107,7 @@ def create_run(runs: Path, name: str | None, *, base: str, data: str) -> Path:
     Raises:
         RunError: the name is not a plain folder name, or the folder exists, or can't be made.
     """
-    stem = check_name(name) if name is not None else f"{datetime.now():%Y%m%d-%H%M%S}-{base}-{_plain(data)}"
+    stem = check_name(name) if name is not None else f"{datetime.now():%Y%m%d-%H%M%S}-{_plain(base)}-{_plain(data)}"
     for attempt in range(1, 100):
         folder = runs / (stem if attempt == 1 else f"{stem}-{attempt}")
         try:

@@ -10,7 +10,18 @@ from tlkit.cli.common import HELP, INTERRUPTED, json_option, print_json, print_t
 
 
 @click.command("finetune", context_settings=HELP)
-@click.option("--base", metavar="NAME", help="Architecture; see: tlkit models  [required]")
+@click.option(
+    "--base",
+    metavar="NAME",
+    help="Architecture, see: tlkit models; keras:NAME, a constructor of keras.applications; or PATH.keras, a model of "
+    "your own.  [required]",
+)
+@click.option(
+    "--base-input",
+    metavar="RANGE",
+    help="What PATH.keras takes, where it has no Rescaling or Normalization: 0..255, 0..1, -1..1, torch or caffe.",
+)
+@click.option("--width", type=float, metavar="FACTOR", help="Width multiplier, where the architecture takes one.")
 @click.option(
     "--data",
     default="digits",
@@ -22,7 +33,8 @@ from tlkit.cli.common import HELP, INTERRUPTED, json_option, print_json, print_t
 @click.option(
     "--weights",
     metavar="imagenet|none|PATH",
-    help="Pretrained weights: imagenet where there are any, none, or a .h5, .keras, .pth or .safetensors file.",
+    help="Pretrained weights: imagenet where there are any, none, or a .h5, .keras, .pth or .safetensors file. "
+    "PATH.keras keeps its own.",
 )
 @click.option(
     "--freeze",
@@ -91,6 +103,8 @@ def command(ctx: click.Context, no_cache: bool, resume: bool, as_json: bool, **v
       tlkit finetune --base mobilenet_v2 --data photos/
       tlkit finetune --base vgg16 --classes 10 --freeze all-but-head
       tlkit finetune --base mobilenet_v2 --data photos/ --freeze last:1 --epochs 20
+      tlkit finetune --base keras:EfficientNetV2B0 --data photos/
+      tlkit finetune --base mine.keras --base-input 0..1 --data photos/ --freeze up-to:stage3
       tlkit finetune --resume
     """
     if values["base"] is None and not resume:

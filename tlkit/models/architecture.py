@@ -91,6 +91,9 @@ class Architecture:
         published_accuracy: Of those very weights, as their publisher states it.
         origins: Whose weights fit: keys of the family's `ORIGINS`.
         verified: Targets and precisions that a test exports and proves, such as `tflite float32`.
+        foreign: Where it comes from if not from the table: `keras` is a constructor of keras.applications, `file` a
+            user's own model. It has no original head, and its stages were found from its graph (`bases.py`).
+        remarks: What a user should know of it before it trains, in sentences without a full stop.
     """
 
     name: str
@@ -116,6 +119,8 @@ class Architecture:
     published_accuracy: Accuracy | None = None
     origins: tuple[str, ...] = ()
     verified: tuple[str, ...] = ()
+    foreign: Literal["keras", "file"] | None = None
+    remarks: tuple[str, ...] = ()
 
     @property
     def module(self) -> ModuleType:

@@ -32,13 +32,14 @@ class PublishedFile:
     """One file of published weights. A checksum is None where none is known; of a sha256, it may be the beginning."""
 
     url: str
-    md5: str | None
-    sha256: str | None
+    md5: str | None = None
+    sha256: str | None = None
+    name: str | None = None  # where Keras' cache has another than the url
 
     @property
     def path(self) -> Path:
         """Its place in Keras' cache, whether it is there or not."""
-        return models_folder() / self.url.rpartition("/")[2]
+        return models_folder() / (self.name or self.url.rpartition("/")[2])
 
 
 def models_folder() -> Path:
@@ -129,16 +130,31 @@ def fetch_imagenet(
     if (published := architecture.published) is None:
         raise WeightsError(f"There are no ImageNet weights for {architecture.name}. Use --weights none or a file.")
     file = file_of(published, input_size=input_size, top=top, width_multiplier=width_multiplier)
+    return fetch(file, of=architecture.name, source=published.source, progress=progress)
+
+
+def fetch(file: PublishedFile, *, of: str, source: str, progress: Progress | None = None) -> Path:
+    """Returns a published file from Keras' cache, downloading it when it is not there, or not whole.
+
+    Args:
+        file: Which.
+        of: The base that it is for.
+        source: The constructor that it is for.
+        progress: Shows a bar.
+
+    Raises:
+        DownloadError: it can't be had; the message names the file, its place and the other options.
+    """
     try:
         if not (file.path.is_file() and _flaw(file.path, file) is None):
             _download(file, progress or Progress())
     except (OSError, http.client.HTTPException) as err:  # urllib's own errors are OSErrors
         reason = (str(err).strip() or type(err).__name__).splitlines()[0]
         raise DownloadError(
-            f"The ImageNet weights of {architecture.name} could not be downloaded ({reason}).\n"
+            f"The ImageNet weights of {of} could not be downloaded ({reason}).\n"
             f"Do one of these:\n"
             f"  - fetch {file.url}\n    on a machine with a network and put it at {file.path}\n"
-            f"  - pass a file that you have: --weights PATH (of {published.source}, or of tlkit itself)\n"
+            f"  - pass a file that you have: --weights PATH (of {source}, or of tlkit itself)\n"
             f"  - train without pretrained weights: --weights none --freeze none"
         ) from err
     return file.path

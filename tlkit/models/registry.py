@@ -25,6 +25,7 @@ def find(name: str) -> Architecture:
     if name not in _BY_NAME:
         raise UnknownNameError(
             f"There is no architecture called {name!r}.{did_you_mean(name, _BY_NAME)} List them all with: tlkit models"
+            " (keras:NAME takes any constructor of keras.applications, PATH.keras a model of your own)"
         )
     return _BY_NAME[name]
 
@@ -36,6 +37,11 @@ def check_input_size(architecture: Architecture, head: Head, input_size: int) ->
         OptionError: it is too small, or the original head needs the original size.
     """
     name, original = architecture.name, architecture.input_size
+    if head == "original" and architecture.foreign:
+        raise OptionError(
+            f"{name} is taken without its classifier, so it has no original head. Use --head gap: global average "
+            "pooling, dropout and one layer."
+        )
     if head == "original" and architecture.fully_connected and input_size != original:
         raise OptionError(
             f"{name} with its original head takes {original} pixels only, not {input_size}: "
@@ -49,7 +55,7 @@ def check_input_size(architecture: Architecture, head: Head, input_size: int) ->
 
 
 def build(
-    name: str,
+    name: str | Architecture,
     *,
     classes: int = 1000,
     input_size: int | None = None,
@@ -59,7 +65,7 @@ def build(
     """Builds an architecture with random weights.
 
     Args:
-        name: One of `tlkit models`.
+        name: One of `tlkit models`, or what `bases.find` returned.
         classes: Width of the final layer.
         input_size: Side of the square input in pixels; the paper's when None.
         head: `original` or `gap` (global average pooling, dropout, one Dense).
@@ -72,7 +78,7 @@ def build(
         UnknownNameError: no such architecture.
         OptionError: the input size does not fit.
     """
-    architecture = find(name)
+    architecture = find(name) if isinstance(name, str) else name
     size = architecture.input_size if input_size is None else input_size
     check_input_size(architecture, head, size)
     builder = getattr(architecture.module, architecture.builder)

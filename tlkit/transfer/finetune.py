@@ -16,8 +16,16 @@ from tlkit.lock import exclusive
 from tlkit.manifest import ARTIFACTS, CHECKPOINTS, NAME, check_place, create_run, read_manifest, sweep, write_manifest
 from tlkit.preprocess import PreprocessSpec
 from tlkit.progress import Progress
-from tlkit.transfer.options import FinetuneOptions, Plan, plan
-from tlkit.transfer.record import can_resume, find_unfinished, new_record, recorded_options, recorded_photos, unfinished
+from tlkit.transfer.options import NO_FILE, FinetuneOptions, Plan, plan
+from tlkit.transfer.record import (
+    can_resume,
+    check_base,
+    find_unfinished,
+    new_record,
+    recorded_options,
+    recorded_photos,
+    unfinished,
+)
 
 if TYPE_CHECKING:
     from tlkit.transfer.job import Prepared
@@ -42,8 +50,10 @@ def finetune(options: FinetuneOptions, progress: Progress | None = None) -> Path
     progress = progress or Progress()
     decided = plan(options)
     check_place(options.runs, options.name)
-    if decided.weights not in ("imagenet", "none") and not Path(decided.weights).expanduser().is_file():
+    if decided.weights not in NO_FILE and not Path(decided.weights).expanduser().is_file():
         raise WeightsError(f"There is no weights file {decided.weights}. Check the path given with --weights.")
+    for remark in decided.architecture.remarks:
+        progress.say(remark)
     photos = read_photos(options, decided, progress)
     import_keras()  # only now that the input is known to be good
     from tlkit.transfer import job
@@ -86,6 +96,7 @@ def resume(
             progress.say(f"{folder} is complete: there is nothing to go on with")
             return folder
         decided = plan(options)
+        check_base(folder, manifest, decided)
         photos = recorded_photos(manifest, decided, data)
         progress.say(f"Going on with {folder}")
         import_keras()

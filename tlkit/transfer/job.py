@@ -13,7 +13,7 @@ from tlkit.data.augment import Augmentation
 from tlkit.data.pipeline import Pixels
 from tlkit.data.split import PhotoSet
 from tlkit.errors import TlkitError
-from tlkit.models import registry
+from tlkit.models import foreign_weights, registry
 from tlkit.models.architecture import Auxiliaries
 from tlkit.models.auxiliary import auxiliaries_for, logits_of, without_auxiliaries
 from tlkit.models.imagenet import DownloadError, fetch_imagenet
@@ -53,12 +53,13 @@ def prepare(options: FinetuneOptions, decided: Plan, photos: PhotoSet, progress:
     auxiliaries = auxiliaries_for(architecture, frozen=decided.frozen, input_size=decided.input_size)
     dropout = 0.2 if options.dropout is None and decided.head == "gap" else options.dropout
     model = registry.build(
-        architecture.name,
+        architecture,
         classes=len(photos.classes),
         input_size=decided.input_size,
         head=decided.head,
         **({} if dropout is None else {"dropout": dropout}),
         **({} if auxiliaries is None else {"auxiliaries": True}),
+        **decided.builder,
     )
     if auxiliaries is not None:
         progress.say(
@@ -99,11 +100,12 @@ def _load(model: keras.Model, decided: Plan, progress: Progress) -> dict[str, An
         if decided.frozen:
             progress.warn(f"--freeze {decided.freeze.text} keeps random weights, as --weights none means.")
         return random
-    path = Path(decided.weights).expanduser()
+    architecture, path = decided.architecture, Path(decided.weights).expanduser()
+    if decided.weights == "base":
+        path = Path(architecture.options["base"])
     if decided.weights == "imagenet":
-        top = decided.architecture.takes_top(decided.head)
         try:
-            path = fetch_imagenet(decided.architecture, input_size=decided.input_size, top=top, progress=progress)
+            path = _fetch(decided, progress)
         except DownloadError as err:
             if decided.own_data:
                 raise
@@ -112,11 +114,21 @@ def _load(model: keras.Model, decided: Plan, progress: Progress) -> dict[str, An
                 "not an accuracy."
             )
             return {**random, "requested": "imagenet"}
-    loaded = load_weights(model, decided.architecture, path)
+    load = foreign_weights.load_weights if architecture.foreign else load_weights
+    loaded = load(model, architecture, path)
     if loaded.head:
         progress.say(f"The final layer of {path.name} is not used: these classes may be others")
     source = "imagenet" if decided.weights == "imagenet" else str(path.absolute())
     return {"source": source, "sha256": loaded.sha256, "file": path.name}
+
+
+def _fetch(decided: Plan, progress: Progress) -> Path:
+    """Returns the file of ImageNet weights."""
+    architecture, size = decided.architecture, decided.input_size
+    if architecture.foreign:
+        return foreign_weights.fetch_imagenet(architecture, input_size=size, progress=progress)
+    top, width = architecture.takes_top(decided.head), decided.builder.get("width_multiplier", 1.0)
+    return fetch_imagenet(architecture, input_size=size, top=top, width_multiplier=width, progress=progress)
 
 
 def train(

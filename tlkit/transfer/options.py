@@ -8,12 +8,14 @@ from typing import Any, Literal
 from tlkit.data.augment import LEVELS
 from tlkit.errors import OptionError, RunError, did_you_mean
 from tlkit.manifest import DEFAULT_RUNS
-from tlkit.models import registry
+from tlkit.models import bases, registry
 from tlkit.models.architecture import Architecture, Head
 from tlkit.transfer.freeze import Freeze, frozen_stages, parse_freeze
 
 DIGITS = "digits"
+NO_FILE = ("imagenet", "base", "none")  # what --weights takes beside a file
 DEFAULT_VIEWS = 4  # of cached features: each costs a pass
+WIDTHS = (0.1, 4.0)
 # Whole numbers and what they may be.
 RANGES = {
     "epochs": (1, 1_000_000),
@@ -31,10 +33,10 @@ class FinetuneOptions:
     """The arguments of `finetune`; None means the default that suits the rest.
 
     Attributes:
-        base: Name of an architecture.
+        base: Name of an architecture, `keras:NAME`, or a `.keras` file; see `tlkit.models.bases.find`.
         data: Folder of photos, or `digits` for the embedded ones.
         classes: How many classes the data must have; not checked when None.
-        weights: `imagenet`, `none` or a file; imagenet where there are any.
+        weights: `imagenet`, `none` or a file; imagenet where there are any. `base`, those in the file that is the base.
         freeze: See `freeze.FORMS`; all-but-head where weights are pretrained.
         head: `gap` or `original`.
         epochs: At most; 30 when all stages are frozen or random, else 15.
@@ -52,9 +54,11 @@ class FinetuneOptions:
         augment: `none`, `light` or `strong`; see `tlkit.data.augment.LEVELS`.
         views: How many augmented views of each photo there are. By default 4 where they are cached; elsewhere, and
             with `cache=False`, every epoch sees new ones.
+        width: Width multiplier, where the architecture takes one; 1 when None.
+        base_input: What the input of a base that is a file takes: a key of `tlkit.models.bases.BASE_INPUTS`.
     """
 
-    base: str
+    base: str | Path
     data: str | Path = DIGITS
     classes: int | None = None
     weights: str | Path | None = None
@@ -74,12 +78,16 @@ class FinetuneOptions:
     cache: bool = True
     augment: str = "none"
     views: int | None = None
+    width: float | None = None
+    base_input: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Returns what the manifest records, so that a training can go on."""
         paths = {name: str(value) for name, value in vars(self).items() if isinstance(value, Path)}
-        if self.weights is not None and str(self.weights) not in ("imagenet", "none"):
+        if self.weights is not None and str(self.weights) not in NO_FILE:
             paths["weights"] = os.path.abspath(Path(self.weights).expanduser())  # it may go on from another folder
+        if bases.is_path(str(self.base)):
+            paths["base"] = os.path.abspath(Path(self.base).expanduser())
         return {**vars(self), **paths}
 
     @classmethod
@@ -99,7 +107,10 @@ class FinetuneOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """Options with every default decided. Attributes as in `FinetuneOptions`, plus the architecture and the stages."""
+    """Options with every default decided. Attributes as in `FinetuneOptions`, plus the architecture and the stages.
+
+    `builder` are the arguments of the architecture's builder that were chosen.
+    """
 
     architecture: Architecture
     own_data: bool
@@ -111,6 +122,7 @@ class Plan:
     epochs: int
     learning_rate: float
     views: int | None
+    builder: dict[str, Any]
 
 
 def plan(options: FinetuneOptions) -> Plan:
@@ -120,19 +132,20 @@ def plan(options: FinetuneOptions) -> Plan:
         UnknownNameError, OptionError: a name that does not exist, a value out of range, or options that don't go
             together.
     """
-    architecture = registry.find(options.base)
     own_data = str(options.data) != DIGITS
-    head = architecture.head if options.head is None else options.head
     _check_ranges(options)
+    architecture = bases.find(
+        str(options.base), input_size=options.input_size, smallest=not own_data, base_input=options.base_input
+    )
+    _check_width(options, architecture)
+    head = architecture.head if options.head is None else options.head
     size = options.input_size
     if size is None:
-        size = architecture.input_size if own_data else architecture.smallest(head)
+        whole = own_data or architecture.foreign == "file"
+        size = architecture.input_size if whole else architecture.smallest(head)
     registry.check_input_size(architecture, head, size)
     weights = str(options.weights) if options.weights is not None else _default_weights(architecture)
-    if weights == "imagenet" and architecture.published is None:
-        raise OptionError(
-            f"There are no ImageNet weights for {architecture.name}. Use --weights none, or a file that you have."
-        )
+    _check_weights(weights, architecture)
     strategy = options.freeze
     if strategy is None:
         strategy = "none" if weights == "none" else "all-but-head"
@@ -155,6 +168,7 @@ def plan(options: FinetuneOptions) -> Plan:
         epochs=options.epochs if options.epochs is not None else (15 if tuned else 30),
         learning_rate=options.learning_rate if options.learning_rate is not None else (3e-4 if tuned else 3e-3),
         views=_views(options, cached=bool(frozen) and options.cache),
+        builder={} if options.width is None else {"width_multiplier": options.width},
     )
 
 
@@ -165,7 +179,31 @@ def _views(options: FinetuneOptions, *, cached: bool) -> int | None:
 
 
 def _default_weights(architecture: Architecture) -> str:
-    return "imagenet" if architecture.published else "none"
+    if architecture.foreign == "file":
+        return "base"
+    return "imagenet" if architecture.published or architecture.foreign else "none"
+
+
+def _check_weights(weights: str, architecture: Architecture) -> None:
+    name = architecture.name
+    if architecture.foreign == "file" and weights not in ("base", "none"):
+        raise OptionError(f"{name} brings its own weights. Leave --weights out, or use --weights none.")
+    if weights == "imagenet" and architecture.published is None and architecture.foreign is None:
+        raise OptionError(f"There are no ImageNet weights for {name}. Use --weights none, or a file that you have.")
+
+
+def _check_width(options: FinetuneOptions, architecture: Architecture) -> None:
+    if options.width is None:
+        return
+    if not architecture.width_multiplier:
+        names = ", ".join(one.name for one in registry.ARCHITECTURES if one.width_multiplier)
+        raise OptionError(
+            f"{architecture.name} comes in one width, so --width {options.width:g} can't be. Leave --width out; with a "
+            f"width multiplier there are: {names}."
+        )
+    low, high = WIDTHS
+    if not low <= options.width <= high:
+        raise OptionError(f"--width must be from {low:g} to {high:g}, not {options.width:g}.")
 
 
 def _check_ranges(options: FinetuneOptions) -> None:

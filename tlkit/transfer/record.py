@@ -13,7 +13,7 @@ from tlkit.data.digits import digits_folder
 from tlkit.data.discover import Problem
 from tlkit.data.recorded import find_again, photos_of
 from tlkit.data.split import PhotoSet
-from tlkit.errors import OptionError, RunError, did_you_mean
+from tlkit.errors import BaseError, OptionError, RunError, did_you_mean
 from tlkit.lock import is_held
 from tlkit.manifest import check_name, is_empty, new_manifest, read_manifest, run_folders
 from tlkit.preprocess import PreprocessSpec
@@ -44,6 +44,7 @@ def new_record(prepared: "Prepared") -> dict[str, Any]:
             **{name: version(name) for name in ("tensorflow", "keras", "numpy", "pillow")},
         },
         base=decided.architecture.name,
+        base_options=_base_options(decided),
         head=decided.head,
         stages=list(decided.architecture.stages),
         weights=prepared.weights,
@@ -60,6 +61,24 @@ def new_record(prepared: "Prepared") -> dict[str, Any]:
         },
         split=photos.to_split(),
     )
+
+
+def _base_options(decided: Plan) -> dict[str, Any]:
+    """Returns what else is needed to build the base again: its width, or where a foreign one came from."""
+    return {**decided.builder, **(decided.architecture.options if decided.architecture.foreign else {})}
+
+
+def check_base(folder: Path, manifest: dict[str, Any], decided: Plan) -> None:
+    """Checks that the base is what the run was begun with.
+
+    Raises:
+        BaseError: its file has changed.
+    """
+    if manifest.get("base_options", {}).get("sha256") != _base_options(decided).get("sha256"):
+        raise BaseError(
+            f"The model that {folder} was begun with has changed: {decided.architecture.options['base']}. Put that "
+            "file back, or train again."
+        )
 
 
 def unfinished(manifest: dict[str, Any]) -> bool:
