@@ -11,7 +11,7 @@ from tlkit.models.architecture import Accuracy, Architecture
 
 _FOOTNOTE = (
     "Parameters, MACs (millions) and MB (10^6 bytes at float32) at the input and the classes of the paper.\n"
-    "top-1 / top-5 on ImageNet in per cent: as the lectures give it; and that of the weights to be had, where it differs."
+    "top-1 / top-5 on ImageNet in per cent: as the lectures give it; and that of the weights offered, where it differs."
 )
 
 

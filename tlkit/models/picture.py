@@ -51,9 +51,9 @@ def draw(figures: Sequence[Figures], path: Path) -> None:
     axes.grid(alpha=0.25)
     axes.set_title(_CAPTION, fontsize=8, color="0.35", loc="left")
     _write_names(axes, drawn)
-    with replacing(path) as temporary:
-        # Without the date, the same figures make the same file.
-        form = path.suffix.lower()[1:]
+    form = path.suffix.lower()[1:]
+    # Without the date and with names that are not drawn by chance, the same figures make the same file.
+    with replacing(path) as temporary, require("matplotlib", extra="plot").rc_context({"svg.hashsalt": "tlkit"}):
         figure.savefig(temporary, format=form, metadata={"Date": None} if form == "svg" else None)
 
 

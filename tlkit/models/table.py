@@ -1,6 +1,6 @@
 """Every architecture: a literal table, in the order of the lectures. Every number in it is held by a test."""
 
-from tlkit.models import published
+from tlkit.models import accuracies, published
 from tlkit.models.architecture import Architecture
 
 
@@ -21,6 +21,8 @@ ARCHITECTURES = (
         min_input_size=12,
         params=61_706,
         params_classes=10,
+        macs=416_520,
+        depth=5,
         stages=stages(1, 2),
         head="original",  # pooling its 5x5 maps away would leave 16 numbers
     ),
@@ -35,7 +37,10 @@ ARCHITECTURES = (
         input_size=224,
         min_input_size=32,
         params=138_357_544,
+        macs=15_470_264_320,
+        depth=16,
         stages=stages(1, 5),
+        accuracy=accuracies.VGG16,
         published=published.VGG16,
         origins=("keras",),
     ),
@@ -49,9 +54,13 @@ ARCHITECTURES = (
         input_size=224,
         min_input_size=32,
         params=3_538_984,
+        trainable_params=3_504_872,
+        macs=300_774_272,
+        depth=53,
         stages=stages(1, 5, "stem"),
         fully_connected=False,
         width_multiplier=True,
+        accuracy=accuracies.MOBILENET_V2,
         published=published.MOBILENET_V2,
         origins=("keras",),
     ),
