@@ -13,7 +13,8 @@ from keras import layers
 
 from tlkit.cli.figures import markdown_table
 from tlkit.models import registry
-from tlkit.models.accounting import Summary, skeleton, summarize, without_weights
+from tlkit.models.accounting import Summary, summarize
+from tlkit.models.skeleton import skeleton, without_weights
 
 HEAD = """# Errata of the lectures
 

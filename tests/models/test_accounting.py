@@ -12,7 +12,8 @@ from keras import layers
 
 from tlkit.errors import OptionError, UnknownNameError
 from tlkit.models import registry
-from tlkit.models.accounting import skeleton, summarize, without_weights
+from tlkit.models.accounting import summarize
+from tlkit.models.skeleton import skeleton, without_weights
 
 from ..conftest import ROOT
 
@@ -314,7 +315,9 @@ def test_a_skeleton_has_no_values_and_leaves_none_to_be_made_later():
 
 def test_it_counts_on_another_backend(tmp_path):
     code = (
-        "import json, keras\nfrom tlkit.models.accounting import skeleton, summarize\n"
+        "import json, keras\n"
+        "from tlkit.models.accounting import summarize\n"
+        "from tlkit.models.skeleton import skeleton\n"
         "s = summarize(skeleton('mobilenet_v2', width_multiplier=0.5))\n"
         "print(json.dumps([keras.backend.backend(), s.parameters, s.macs, s.memory, s.depth]))"
     )

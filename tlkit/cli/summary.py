@@ -78,7 +78,8 @@ def _layers(name: str, as_json: bool, markdown: bool, options: dict[str, Any]) -
         options["width_multiplier"] = width
     options |= {"input_size": size, "classes": options["classes"] or architecture.params_classes}
     import_keras()
-    from tlkit.models.accounting import skeleton, summarize
+    from tlkit.models.accounting import summarize
+    from tlkit.models.skeleton import skeleton
 
     summary = summarize(skeleton(name, **options))
     totals = {

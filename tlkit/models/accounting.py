@@ -1,22 +1,18 @@
 """What a network consists of, layer by layer: shapes, activations, memory, parameters, multiply-accumulates.
 
-Everything is read from the graph; nothing is computed and, with `skeleton`, no weight is made. One MAC is one
+Everything is read from the graph, so a model without values (`skeleton.py`) will do. One MAC is one
 multiplication with its addition (2 FLOPs). Convolutions and fully connected layers have MACs; biases, pooling,
 normalization and activations count as none, as in the papers.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from math import prod
 from typing import Any
 
 import keras
 from keras import layers
-from keras.src.backend.common import global_state
 
 from tlkit.errors import OptionError
-from tlkit.models import registry
 
 FLOAT32_BYTES = 4
 _CONVOLUTIONS = (layers.Conv1D, layers.Conv2D, layers.Conv3D, layers.DepthwiseConv1D, layers.DepthwiseConv2D)
@@ -144,36 +140,6 @@ class Summary:
             for stage in dict.fromkeys(layer.stage for layer in self.layers)
             if (inside := [layer for layer in self.layers if layer.stage == stage])
         )
-
-
-@contextmanager
-def without_weights() -> Iterator[None]:
-    """Models built inside know the shapes of their weights and have no values: they can be read, not run.
-
-    Building VGG-19 takes hundredths of a second instead of seconds, and no memory instead of 575 MB.
-    """
-    waiting = list(global_state.get_global_attribute("uninitialized_variables") or [])
-    try:
-        with keras.StatelessScope(initialize_variables=False):
-            yield
-    finally:
-        # Keras lists them to give them values when the next such scope ends.
-        global_state.set_global_attribute("uninitialized_variables", waiting)
-
-
-def skeleton(name: str, **options: Any) -> keras.Model:  # noqa: ANN401
-    """Builds an architecture without values for its weights, for `summarize`.
-
-    Args:
-        name: One of `tlkit models`.
-        **options: As for `registry.build`.
-
-    Raises:
-        UnknownNameError: no such architecture.
-        OptionError: the options do not fit it.
-    """
-    with without_weights():
-        return registry.build(name, **options)
 
 
 def summarize(model: keras.Model) -> Summary:

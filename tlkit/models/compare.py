@@ -97,7 +97,8 @@ def compare(
 def _counted(
     architecture: Architecture, classes: int | None, input_size: int | None, width: float | None, head: Head
 ) -> Figures:
-    from tlkit.models.accounting import skeleton, summarize
+    from tlkit.models.accounting import summarize
+    from tlkit.models.skeleton import skeleton
 
     usual = figures(architecture)
     classes, size = classes or usual.classes, input_size or usual.input_size
