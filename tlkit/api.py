@@ -182,7 +182,7 @@ def build(
         return model
     path = Path(weights).expanduser() if weights != "imagenet" else None
     if path is None:
-        top = head == "original" and (architecture.fully_connected or classes == 1000)
+        top = architecture.takes_top(head) or (head == "original" and classes == 1000)
         path = fetch_imagenet(architecture, input_size=model.input.shape[1], top=top)
     load_weights(model, architecture, path)
     return model

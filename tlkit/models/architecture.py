@@ -68,6 +68,7 @@ class Architecture:
         stages: Layer-name prefixes from input to output, the units of freezing; the head is not among them.
         head: The head that transfer takes by default.
         fully_connected: Whether the original head is fully connected and so bound to the original input size.
+        deep_head: Whether an original head that is not bound so has hidden layers all the same.
         width_multiplier: Whether the builder takes one.
         accuracy: On ImageNet as the lectures give it (from the paper, mostly).
         published: ImageNet weights, if there are any.
@@ -92,6 +93,7 @@ class Architecture:
     stages: tuple[str, ...]
     head: Head = "gap"
     fully_connected: bool = True
+    deep_head: bool = False
     width_multiplier: bool = False
     accuracy: Accuracy | None = None
     published: Published | None = None
@@ -110,4 +112,4 @@ class Architecture:
 
     def takes_top(self, head: Head) -> bool:
         """Whether that head is pretrained too: the published file with the classifier is the one to take."""
-        return head == "original" and self.fully_connected
+        return head == "original" and (self.fully_connected or self.deep_head)

@@ -29,26 +29,39 @@ def mean_of_channels(x: keras.KerasTensor, name: str) -> keras.KerasTensor:
 def conv_bn(
     x: keras.KerasTensor,
     filters: int,
-    kernel: int,
+    kernel: int | tuple[int, int],
     *,
     name: str,
     stride: int = 1,
+    padding: str = "same",
     activation: str | None = "relu6",
     depthwise: bool = False,
     epsilon: float = 1e-3,
+    scale: bool = True,
 ) -> keras.KerasTensor:
     """Convolution without bias, batch normalization, activation: `{name}`, `{name}_bn`, `{name}_{activation}`.
 
-    With `depthwise`, one filter for each channel; `filters` is then ignored. Batch-norm momentum is 0.9, so that the
-    statistics of a network trained from scratch follow within a hundred steps (Keras' 0.99 needs a thousand).
+    With `depthwise`, one filter for each channel; `filters` is then ignored. Without `scale`, the batch normalization
+    has no gamma. Its momentum is 0.9, so that the statistics of a network trained from scratch follow within a hundred
+    steps (Keras' 0.99 needs a thousand).
     """
-    common = {"strides": stride, "padding": "same", "use_bias": False, "name": name}
+    common = {"strides": stride, "padding": padding, "use_bias": False, "name": name}
     if depthwise:
         x = layers.DepthwiseConv2D(kernel, **common)(x)
     else:
         x = layers.Conv2D(filters, kernel, **common)(x)
-    x = layers.BatchNormalization(momentum=0.9, epsilon=epsilon, name=f"{name}_bn")(x)
+    x = layers.BatchNormalization(momentum=0.9, epsilon=epsilon, scale=scale, name=f"{name}_bn")(x)
     return layers.Activation(activation, name=f"{name}_{activation}")(x) if activation else x
+
+
+def max_pool_ceil(x: keras.KerasTensor, window: int, *, name: str) -> keras.KerasTensor:
+    """Max pooling of stride 2 that drops no row: a window over the edge at the bottom or right takes what there is.
+
+    `[N, H, W, C]` to `[N, ceil((H - window) / 2) + 1, ..., C]` for a square map. With stride 2, "same" pads exactly the
+    one row and column that are missing, and "valid" is right where none are.
+    """
+    padding = "same" if (x.shape[1] - window) % 2 else "valid"
+    return layers.MaxPooling2D(window, strides=2, padding=padding, name=name)(x)
 
 
 def gap_head(x: keras.KerasTensor, classes: int, dropout: float) -> keras.KerasTensor:

@@ -1,7 +1,7 @@
 """Whose weights a file holds: how a publisher names the layers of a family, lays out tensors and normalized the input.
 
-A family's file has `ORIGINS: dict[str, Origin]` with the keys `keras` (keras.applications) and `torch` (torchvision),
-for those who publish weights of it.
+A family's file has `ORIGINS: dict[str, Origin]` with the keys `keras` (keras.applications), `keras2` (its published
+files, where Keras 3 names the layers otherwise) and `torch` (torchvision), for those who publish weights of it.
 """
 
 from collections.abc import Callable
