@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
+import tlkit.models.lrn  # noqa: F401  # a model may hold its layer
 from tlkit import __version__
 from tlkit.convert import tflite_file, tflite_pack
 from tlkit.convert.calibration import Calibration, calibration_set, choose

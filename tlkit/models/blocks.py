@@ -3,6 +3,7 @@
 import keras
 from keras import layers
 
+from tlkit.models.lrn import LocalResponseNormalization
 from tlkit.models.origins import Normalization
 
 
@@ -24,6 +25,16 @@ def mean_of_channels(x: keras.KerasTensor, name: str) -> keras.KerasTensor:
     x = layers.Reshape((height * width, channels, 1), name=f"{name}_pixels")(x)
     x = layers.AveragePooling2D((1, channels), name=f"{name}_mean")(x)
     return layers.Reshape((height, width, 1), name=name)(x)
+
+
+def max_pool_ceil(x: keras.KerasTensor, window: int, *, name: str) -> keras.KerasTensor:
+    """Max pooling of stride 2 that drops no row: a window over the edge at the bottom or right takes what there is.
+
+    `[N, H, W, C]` to `[N, ceil((H - window) / 2) + 1, ..., C]` for a square map. With stride 2, "same" pads exactly the
+    one row and column that are missing, and "valid" is right where none are.
+    """
+    padding = "same" if (x.shape[1] - window) % 2 else "valid"
+    return layers.MaxPooling2D(window, strides=2, padding=padding, name=name)(x)
 
 
 def conv_bn(
@@ -54,14 +65,17 @@ def conv_bn(
     return layers.Activation(activation, name=f"{name}_{activation}")(x) if activation else x
 
 
-def max_pool_ceil(x: keras.KerasTensor, window: int, *, name: str) -> keras.KerasTensor:
-    """Max pooling of stride 2 that drops no row: a window over the edge at the bottom or right takes what there is.
-
-    `[N, H, W, C]` to `[N, ceil((H - window) / 2) + 1, ..., C]` for a square map. With stride 2, "same" pads exactly the
-    one row and column that are missing, and "valid" is right where none are.
-    """
-    padding = "same" if (x.shape[1] - window) % 2 else "valid"
-    return layers.MaxPooling2D(window, strides=2, padding=padding, name=name)(x)
+def local_response_norm(
+    x: keras.KerasTensor,
+    *,
+    name: str,
+    depth_radius: int = 2,
+    bias: float = 2.0,
+    alpha: float = 1e-4,
+    beta: float = 0.75,
+) -> keras.KerasTensor:
+    """Local response normalization; without more, with the constants of Krizhevsky et al., 2012, section 3.3."""
+    return LocalResponseNormalization(depth_radius, bias, alpha, beta, name=name)(x)
 
 
 def gap_head(x: keras.KerasTensor, classes: int, dropout: float) -> keras.KerasTensor:

@@ -88,9 +88,7 @@ def chain(x: keras.KerasTensor, steps: Chain, name: str) -> keras.KerasTensor:
     def conv(x: keras.KerasTensor, step: Conv) -> keras.KerasTensor:
         nonlocal convs
         convs += 1
-        filters, kernel, stride, padding = step
-        options = {"stride": stride, "padding": padding, "name": f"{name}_conv{convs}"}
-        return blocks.conv_bn(x, filters, kernel, activation="relu", scale=False, **options)
+        return blocks.conv_bn(x, **step._asdict(), activation="relu", scale=False, name=f"{name}_conv{convs}")
 
     for step in steps:
         if isinstance(step, Conv):
@@ -144,7 +142,7 @@ def keras_name(layer: str, *, first: int = 0) -> str:
     return ("conv2d" if conv == layer else "batch_normalization") + (f"_{number}" if number else "")
 
 
-# The published files were written by Keras 2, which counted from 1; Keras 3 writes `conv2d`, `conv2d_1` ...
+# Keras 2, which wrote the published files, counts from 1; Keras 3 writes `conv2d`, `conv2d_1` ...
 ORIGINS = {
     "keras": Origin(name_of=keras_name, normalization=SYMMETRIC),
     "keras2": Origin(name_of=partial(keras_name, first=1), normalization=SYMMETRIC),

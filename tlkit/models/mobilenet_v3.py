@@ -51,12 +51,6 @@ STEM = 16
 WIDTHS = (0.75, 1.0)  # that have published weights
 
 
-def names(rows: tuple[Row, ...]) -> Iterator[str]:
-    """Yields each bottleneck's name, `stage2_block3`: stages count resolutions, blocks go through the whole network."""
-    for i in range(len(rows)):
-        yield f"stage{1 + sum(stride == 2 for *_, stride in rows[1 : i + 1])}_block{i + 1}"
-
-
 def squeeze_excite(x: keras.KerasTensor, name: str) -> keras.KerasTensor:
     """Scales each channel by what all of the map say, through a quarter of the channels (section 5.3)."""
     channels = x.shape[-1]
@@ -74,7 +68,7 @@ def bottleneck(x: keras.KerasTensor, row: Row, expanded: int, filters: int, name
     x = blocks.conv_bn(x, 0, kernel, stride=stride, depthwise=True, activation=activation, name=f"{name}_depthwise")
     x = squeeze_excite(x, f"{name}_se") if se else x
     x = blocks.conv_bn(x, filters, 1, activation=None, name=f"{name}_project")
-    return layers.Add(name=f"{name}_add")([inputs, x]) if stride == 1 and inputs.shape == x.shape else x
+    return layers.Add(name=f"{name}_add")([inputs, x]) if inputs.shape == x.shape else x
 
 
 def mobilenet_v3(
@@ -86,7 +80,7 @@ def mobilenet_v3(
     width_multiplier: float = 1.0,
     dropout: float = 0.2,
 ) -> keras.Model:
-    """Builds MobileNetV3 with random weights.
+    """Builds MobileNetV3 with random weights. Its blocks count through the network, as the rows of the tables.
 
     Args:
         size: A key of `SIZES`.
@@ -108,13 +102,15 @@ def mobilenet_v3(
     rows, hidden = SIZES[size]
     image, x = blocks.image_input(input_size, SYMMETRIC)
     x = blocks.conv_bn(x, STEM, 3, stride=2, activation=HS, name="stem_conv")
-    before, name = STEM, ""
-    for row, name in zip(rows, names(rows), strict=True):
+    before, stage = STEM, 1
+    for block, row in enumerate(rows, start=1):
+        _, exp_size, out, _, _, stride = row
+        stage += stride == 2 and block > 1
         # The expansion is a factor of what comes in, which the width multiplier has rounded.
-        expanded = blocks.make_divisible(x.shape[-1] * row[1] / before)
-        x = bottleneck(x, row, expanded, blocks.make_divisible(row[2] * width_multiplier), name)
-        before = row[2]
-    x = blocks.conv_bn(x, blocks.make_divisible(6 * x.shape[-1]), 1, activation=HS, name=f"{name[:6]}_conv")
+        expanded = blocks.make_divisible(x.shape[-1] * exp_size / before)
+        filters, before = blocks.make_divisible(out * width_multiplier), out
+        x = bottleneck(x, row, expanded, filters, f"stage{stage}_block{block}")
+    x = blocks.conv_bn(x, blocks.make_divisible(6 * x.shape[-1]), 1, activation=HS, name=f"stage{stage}_conv")
     if head == "gap":
         return keras.Model(image, blocks.gap_head(x, classes, dropout), name=f"mobilenet_v3_{size}")
     x = layers.GlobalAveragePooling2D(name="head_pool")(x)
@@ -129,7 +125,7 @@ _PUBLISHED_PARTS = {"se_conv1": "squeeze_excite_conv", "se_conv2": "squeeze_exci
 
 
 def keras_name(layer: str) -> str:
-    """Returns a layer's name in today's `keras.applications`, whose head has 1x1 convolutions: kernels `[1, 1, C, K]`."""
+    """Returns a layer's name in the files that `keras.applications` writes; its head has 1x1 convolutions."""
     layer, norm = layer.removesuffix("_bn"), "_bn" if layer.endswith("_bn") else ""
     if match := re.fullmatch(r"stage\d_block(\d+)_(\w+)", layer):
         number, part = int(match[1]) - 1, match[2]
