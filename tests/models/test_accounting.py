@@ -112,6 +112,43 @@ def test_lenet_is_as_the_lecture_tabulates_it():
     assert {name: rows[name].parameters - biases[name] for name in kernels} == kernels
 
 
+# Output side, channels, parameters with biases, MACs in millions of each inception module.
+MODULES = {
+    "stage3_a": (28, 256, 163_696, 128.0),
+    "stage3_b": (28, 480, 388_736, 304.3),
+    "stage4_a": (14, 512, 376_176, 73.6),
+    "stage4_b": (14, 512, 449_160, 87.9),
+    "stage4_c": (14, 512, 510_104, 99.9),
+    "stage4_d": (14, 528, 605_376, 118.5),
+    "stage4_e": (14, 832, 868_352, 170.0),
+    "stage5_a": (7, 832, 1_043_456, 51.1),
+    "stage5_b": (7, 1024, 1_444_080, 70.7),
+}
+
+
+def test_googlenets_modules_are_those_of_the_table():
+    summary = summarize(skeleton("googlenet"))
+    assert round(summary.macs / 1e6, 1) == 1582.7
+    for name, expected in MODULES.items():
+        module = [layer for layer in summary.layers if layer.name.startswith(f"{name}_")]
+        (joined,) = [layer for layer in module if layer.kind == "Concatenate"]
+        parameters, macs = (sum(getattr(layer, what) for layer in module) for what in ("parameters", "macs"))
+        assert (joined.shape[0], joined.shape[2], parameters, round(macs / 1e6, 1)) == expected, name
+    head = [(layer.parameters, layer.macs) for layer in summary.layers if layer.stage == "head" and layer.parameters]
+    assert head == [(1_025_000, 1_024_000)]
+
+
+def test_googlenets_stem_is_the_lectures():
+    """Memory in KB and weights of each layer from 224 to 28; local response normalization is not in that table."""
+    rows = [layer for layer in summarize(skeleton("googlenet")).layers if layer.stage == "stem"]
+    rows = [layer for layer in rows if layer.kind in ("Conv2D", "MaxPooling2D")]
+    assert [layer.memory / 1024 for layer in rows] == [3136, 784, 784, 2352, 588]
+    weights = [layer.parameters - layer.shape[-1] for layer in rows if layer.parameters]
+    assert [count // 1000 for count in weights] == [9, 4, 110]  # printed 9K, 4K, 111K
+    assert sum(weights) == 124_096
+    assert round(sum(layer.memory for layer in rows) / 2**20, 2) == 7.46
+
+
 def test_a_1x1_convolution_before_a_5x5_saves_nine_tenths_of_the_multiplications():
     given = (28, 28, 192)
     direct = of(layers.Conv2D(32, 5, padding="same"), given=given)
