@@ -66,6 +66,7 @@ LIGHT = (
     "tlkit/models/accuracies.py",
     "tlkit/models/architecture.py",
     "tlkit/models/compare.py",
+    "tlkit/models/counts.py",
     "tlkit/models/imagenet.py",
     "tlkit/models/origins.py",
     "tlkit/models/picture.py",

@@ -47,21 +47,28 @@ def conv_bn(
     padding: str = "same",
     activation: str | None = "relu6",
     depthwise: bool = False,
+    symmetric: bool = False,
     epsilon: float = 1e-3,
     scale: bool = True,
+    gamma: str = "ones",
 ) -> keras.KerasTensor:
     """Convolution without bias, batch normalization, activation: `{name}`, `{name}_bn`, `{name}_{activation}`.
 
-    With `depthwise`, one filter for each channel; `filters` is then ignored. Without `scale`, the batch normalization
-    has no gamma. Its momentum is 0.9, so that the statistics of a network trained from scratch follow within a hundred
-    steps (Keras' 0.99 needs a thousand).
+    With `depthwise`, one filter for each channel; `filters` is then ignored. With `symmetric`, a strided kernel gets
+    the same padding on all four sides (`{name}_pad`), where `same` would put one pixel more below and to the right.
+    `gamma` initializes the scale of the batch normalization; without `scale` it has none. Its momentum is 0.9, so that
+    the statistics of a network trained from scratch follow within a hundred steps (Keras' 0.99 needs a thousand).
     """
     common = {"strides": stride, "padding": padding, "use_bias": False, "name": name}
+    if symmetric and stride > 1 and kernel > 1:
+        x = layers.ZeroPadding2D(kernel // 2, name=f"{name}_pad")(x)
+        common["padding"] = "valid"
     if depthwise:
         x = layers.DepthwiseConv2D(kernel, **common)(x)
     else:
         x = layers.Conv2D(filters, kernel, **common)(x)
-    x = layers.BatchNormalization(momentum=0.9, epsilon=epsilon, scale=scale, name=f"{name}_bn")(x)
+    norm = {"momentum": 0.9, "epsilon": epsilon, "scale": scale, "gamma_initializer": gamma}
+    x = layers.BatchNormalization(**norm, name=f"{name}_bn")(x)
     return layers.Activation(activation, name=f"{name}_{activation}")(x) if activation else x
 
 
@@ -78,10 +85,38 @@ def local_response_norm(
     return LocalResponseNormalization(depth_radius, bias, alpha, beta, name=name)(x)
 
 
+def zero_padded(x: keras.KerasTensor, filters: int, *, stride: int, name: str) -> keras.KerasTensor:
+    """Every `stride`-th pixel of `[N, H, W, C]`, and zeros for further channels up to `filters`; without parameters.
+
+    Source: option A of He et al., arXiv:1512.03385, section 3.3. Made of layers that every converter knows.
+    """
+    if stride > 1:
+        x = layers.MaxPooling2D(1, stride, name=f"{name}_subsample")(x)
+    _, height, width, channels = x.shape
+    x = layers.Reshape((height * width, channels, 1), name=f"{name}_pixels")(x)
+    x = layers.ZeroPadding2D(((0, 0), (0, filters - channels)), name=f"{name}_pad")(x)
+    return layers.Reshape((height, width, filters), name=name)(x)
+
+
 def gap_head(x: keras.KerasTensor, classes: int, dropout: float) -> keras.KerasTensor:
     """The head of transfer: global average pooling, dropout, one Dense. `[N, H, W, C]` to `[N, classes]` logits."""
     x = layers.GlobalAveragePooling2D(name="head_pool")(x)
     x = layers.Dropout(dropout, name="head_dropout")(x)
+    return layers.Dense(classes, name="head_logits")(x)
+
+
+def fully_connected_head(
+    x: keras.KerasTensor, classes: int, dropout: float, *, units: int = 4096, dropout_first: bool = False
+) -> keras.KerasTensor:
+    """The head of AlexNet and VGG: two hidden layers of `units`, each with dropout. `[N, H, W, C]` to logits."""
+    x = layers.Flatten(name="head_flatten")(x)
+    for i in (1, 2):
+        parts = [
+            layers.Dense(units, activation="relu", name=f"head_fc{i}"),
+            layers.Dropout(dropout, name=f"head_dropout{i}"),
+        ]
+        for part in reversed(parts) if dropout_first else parts:
+            x = part(x)
     return layers.Dense(classes, name="head_logits")(x)
 
 

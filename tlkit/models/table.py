@@ -1,7 +1,13 @@
 """Every architecture: a literal table, in the order of the lectures. Every number in it is held by a test."""
 
-from tlkit.models import accuracies, published
+from dataclasses import replace
+from typing import Any
+
+from tlkit.models import published
+from tlkit.models.accuracies import ACCURACIES
 from tlkit.models.architecture import Architecture
+from tlkit.models.counts import COUNTS
+from tlkit.models.origins import CENTRED, STANDARDIZED
 
 
 def stages(first: int, last: int, *before: str) -> tuple[str, ...]:
@@ -9,40 +15,221 @@ def stages(first: int, last: int, *before: str) -> tuple[str, ...]:
     return (*before, *(f"stage{i}" for i in range(first, last + 1)))
 
 
-ARCHITECTURES = (
+# What the entries of a family have in common.
+_LENET: dict[str, Any] = {
+    "family": "lenet",
+    "builder": "lenet5",
+    "paper": "doi:10.1109/5.726791",
+    "params_classes": 10,
+    "stages": stages(1, 2),
+    "head": "original",  # pooling its 5x5 maps away would leave 16 numbers
+}
+_ALEXNET: dict[str, Any] = {"family": "alexnet", "builder": "alexnet", "stages": stages(1, 3)}
+_VGG: dict[str, Any] = {
+    "family": "vgg",
+    "builder": "vgg",
+    "paper": "arXiv:1409.1556",
+    "input_size": 224,
+    "min_input_size": 32,
+    "stages": stages(1, 5),
+}
+_RESNET: dict[str, Any] = {
+    "family": "resnet",
+    "builder": "resnet",
+    "paper": "arXiv:1512.03385",
+    "input_size": 224,
+    "min_input_size": 32,
+    "stages": stages(2, 5, "stem"),
+    "fully_connected": False,
+}
+# Keras' weights of ResNets: strides on the first 1x1, and how they were trained.
+_KERAS_RESNET: dict[str, Any] = {"normalization": CENTRED, "epsilon": 1.001e-5}
+
+_TABLE = (
     # --- LeNet, lenet.py
     Architecture(
+        **_LENET,
         name="lenet5",
         title="LeNet-5",
-        family="lenet",
-        builder="lenet5",
-        paper="doi:10.1109/5.726791",
         input_size=28,
         min_input_size=12,
         params=61_706,
-        params_classes=10,
-        macs=416_520,
-        depth=5,
-        stages=stages(1, 2),
-        head="original",  # pooling its 5x5 maps away would leave 16 numbers
+    ),
+    Architecture(
+        **_LENET,
+        name="lenet5_32",
+        title="LeNet-5 on 32x32",
+        options={"padding": "valid"},
+        input_size=32,
+        min_input_size=16,
+        params=61_706,
+    ),
+    Architecture(
+        **_LENET,
+        name="lenet5_rgb",
+        title="LeNet-5 in colour",
+        options={"padding": "valid", "filters": (8, 16), "grey": False, "activation": "relu", "pooling": "max"},
+        input_size=32,
+        min_input_size=16,
+        params=62_958,
+    ),
+    # --- AlexNet, alexnet.py
+    Architecture(
+        **_ALEXNET,
+        name="alexnet",
+        title="AlexNet",
+        paper="doi:10.1145/3065386",
+        input_size=227,
+        min_input_size=67,
+        params=62_378_344,
+    ),
+    Architecture(
+        **_ALEXNET,
+        name="alexnet_owt",
+        title="AlexNet, one weird trick",
+        options={"variant": "owt", "normalization": STANDARDIZED},
+        paper="arXiv:1404.5997",
+        input_size=224,
+        min_input_size=63,
+        params=61_100_840,
+        origins=("torch",),
     ),
     # --- VGG, vgg.py
     Architecture(
+        **_VGG,
+        name="vgg11",
+        title="VGG-11",
+        options={"column": "A", "normalization": STANDARDIZED},
+        params=132_863_336,
+        origins=("torch_A",),
+    ),
+    Architecture(
+        **_VGG,
+        name="vgg11_lrn",
+        title="VGG-11 (LRN)",
+        options={"column": "A-LRN"},
+        params=132_863_336,
+    ),
+    Architecture(
+        **_VGG,
+        name="vgg13",
+        title="VGG-13",
+        options={"column": "B", "normalization": STANDARDIZED},
+        params=133_047_848,
+        origins=("torch_B",),
+    ),
+    Architecture(
+        **_VGG,
+        name="vgg16_conv1",
+        title="VGG-16 (conv1)",
+        options={"column": "C"},
+        params=133_638_952,
+    ),
+    Architecture(
+        **_VGG,
         name="vgg16",
         title="VGG-16",
-        family="vgg",
-        builder="vgg",
-        options={"depth": 16},
-        paper="arXiv:1409.1556",
-        input_size=224,
-        min_input_size=32,
+        options={"column": "D"},
         params=138_357_544,
-        macs=15_470_264_320,
-        depth=16,
-        stages=stages(1, 5),
-        accuracy=accuracies.VGG16,
         published=published.VGG16,
+        origins=("keras", "torch_D"),
+    ),
+    Architecture(
+        **_VGG,
+        name="vgg19",
+        title="VGG-19",
+        options={"column": "E"},
+        params=143_667_240,
+        origins=("keras", "torch_E"),
+    ),
+    # --- ResNet, resnet.py
+    Architecture(
+        **_RESNET,
+        name="resnet18",
+        title="ResNet-18",
+        options={"depth": 18},
+        params=11_699_112,
+        trainable_params=11_689_512,
+        origins=("torch",),
+    ),
+    Architecture(
+        **_RESNET,
+        name="resnet34",
+        title="ResNet-34",
+        options={"depth": 34},
+        params=21_814_696,
+        trainable_params=21_797_672,
+        origins=("torch",),
+    ),
+    Architecture(
+        **_RESNET,
+        name="resnet50",
+        title="ResNet-50",
+        options={"depth": 50, **_KERAS_RESNET},
+        params=25_610_152,
+        trainable_params=25_557_032,
         origins=("keras",),
+    ),
+    Architecture(
+        **_RESNET,
+        name="resnet101",
+        title="ResNet-101",
+        options={"depth": 101, **_KERAS_RESNET},
+        params=44_654_504,
+        trainable_params=44_549_160,
+        origins=("keras",),
+    ),
+    Architecture(
+        **_RESNET,
+        name="resnet152",
+        title="ResNet-152",
+        options={"depth": 152, **_KERAS_RESNET},
+        params=60_344_232,
+        trainable_params=60_192_808,
+        origins=("keras",),
+    ),
+    Architecture(
+        **_RESNET,
+        name="resnet50_v1.5",
+        title="ResNet-50 v1.5",
+        options={"depth": 50, "stride_on_3x3": True},
+        params=25_610_152,
+        trainable_params=25_557_032,
+        origins=("torch",),
+    ),
+    Architecture(
+        **_RESNET,
+        name="resnet101_v1.5",
+        title="ResNet-101 v1.5",
+        options={"depth": 101, "stride_on_3x3": True},
+        params=44_654_504,
+        trainable_params=44_549_160,
+        origins=("torch",),
+    ),
+    Architecture(
+        **_RESNET,
+        name="resnet152_v1.5",
+        title="ResNet-152 v1.5",
+        options={"depth": 152, "stride_on_3x3": True},
+        params=60_344_232,
+        trainable_params=60_192_808,
+        origins=("torch",),
+    ),
+    Architecture(
+        **_RESNET,
+        name="plain18",
+        title="plain network of 18 layers",
+        options={"depth": 18, "shortcut": None},
+        params=11_523_496,
+        trainable_params=11_515_688,
+    ),
+    Architecture(
+        **_RESNET,
+        name="plain34",
+        title="plain network of 34 layers",
+        options={"depth": 34, "shortcut": None},
+        params=21_639_080,
+        trainable_params=21_623_848,
     ),
     # --- GoogLeNet, googlenet.py
     Architecture(
@@ -54,11 +241,8 @@ ARCHITECTURES = (
         input_size=224,
         min_input_size=31,
         params=6_998_552,
-        macs=1_582_671_872,
-        depth=22,
         stages=stages(3, 5, "stem"),
         fully_connected=False,
-        accuracy=accuracies.GOOGLENET,
     ),
     Architecture(
         name="googlenet_bn",
@@ -71,8 +255,6 @@ ARCHITECTURES = (
         min_input_size=15,
         params=6_639_464,
         trainable_params=6_624_904,
-        macs=1_498_376_192,
-        depth=22,
         stages=stages(3, 5, "stem"),
         fully_connected=False,
         origins=("torch",),
@@ -88,11 +270,8 @@ ARCHITECTURES = (
         min_input_size=75,
         params=23_851_784,
         trainable_params=23_817_352,
-        macs=5_713_216_096,
-        depth=48,
         stages=stages(1, 3, "stem"),
         fully_connected=False,
-        accuracy=accuracies.INCEPTION_V3,
         origins=("keras", "keras2"),
     ),
     # --- MobileNetV1, mobilenet_v1.py
@@ -106,12 +285,9 @@ ARCHITECTURES = (
         min_input_size=32,
         params=4_253_864,
         trainable_params=4_231_976,
-        macs=568_740_352,
-        depth=28,
         stages=stages(1, 5, "stem"),
         fully_connected=False,
         width_multiplier=True,
-        accuracy=accuracies.MOBILENET_V1,
         origins=("keras",),
     ),
     # --- MobileNetV2, mobilenet_v2.py
@@ -125,12 +301,9 @@ ARCHITECTURES = (
         min_input_size=32,
         params=3_538_984,
         trainable_params=3_504_872,
-        macs=300_774_272,
-        depth=53,
         stages=stages(1, 5, "stem"),
         fully_connected=False,
         width_multiplier=True,
-        accuracy=accuracies.MOBILENET_V2,
         published=published.MOBILENET_V2,
         origins=("keras",),
     ),
@@ -146,13 +319,10 @@ ARCHITECTURES = (
         min_input_size=32,
         params=5_507_432,
         trainable_params=5_483_032,
-        macs=216_589_760,
-        depth=64,
         stages=stages(1, 5, "stem"),
         fully_connected=False,
         deep_head=True,
         width_multiplier=True,
-        accuracy=accuracies.MOBILENET_V3_LARGE,
         origins=("keras", "keras2"),
     ),
     Architecture(
@@ -166,13 +336,16 @@ ARCHITECTURES = (
         min_input_size=32,
         params=2_554_968,
         trainable_params=2_542_856,
-        macs=56_510_400,
-        depth=54,
         stages=stages(1, 4, "stem"),
         fully_connected=False,
         deep_head=True,
         width_multiplier=True,
-        accuracy=accuracies.MOBILENET_V3_SMALL,
         origins=("keras", "keras2"),
     ),
+)
+
+ARCHITECTURES = tuple(
+    replace(one, macs=macs, depth=depth, accuracy=ACCURACIES.get(one.name))
+    for one in _TABLE
+    for macs, depth in [COUNTS.get(one.name, (None, None))]
 )
