@@ -6,7 +6,7 @@ the published ones.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 import keras
 from keras import layers
@@ -19,7 +19,7 @@ RE, HS = "relu", "hard_swish"  # x * relu6(x + 3) / 6 (section 5.2)
 
 
 Row = tuple[int, int, int, bool, str, int]
-# Tables 1 and 2, the bottlenecks: kernel, exp size, #out, SE, NL, stride.
+# Tables 1 and 2: kernel, exp size, #out, SE, NL, stride of each bottleneck.
 TABLE_1 = (
     (3, 16, 16, False, RE, 1),
     (3, 64, 24, False, RE, 2),
@@ -45,10 +45,8 @@ TABLE_2 = (
     (5, 288, 96, True, HS, 2),
     *[(5, 576, 96, True, HS, 1)] * 2,
 )
-# The bottlenecks, and the width of the head's hidden layer.
-SIZES = {"large": (TABLE_1, 1280), "small": (TABLE_2, 1024)}
-STEM = 16
-WIDTHS = (0.75, 1.0)  # that have published weights
+SIZES = {"large": (TABLE_1, 1280), "small": (TABLE_2, 1024)}  # and the width of the head's hidden layer
+STEM, WIDTHS = 16, (0.75, 1.0)  # channels; the width multipliers that have published weights
 
 
 def squeeze_excite(x: keras.KerasTensor, name: str) -> keras.KerasTensor:
@@ -68,7 +66,7 @@ def bottleneck(x: keras.KerasTensor, row: Row, expanded: int, filters: int, name
     x = blocks.conv_bn(x, 0, kernel, stride=stride, depthwise=True, activation=activation, name=f"{name}_depthwise")
     x = squeeze_excite(x, f"{name}_se") if se else x
     x = blocks.conv_bn(x, filters, 1, activation=None, name=f"{name}_project")
-    return layers.Add(name=f"{name}_add")([inputs, x]) if inputs.shape == x.shape else x
+    return layers.Add(name=f"{name}_add")([inputs, x]) if stride == 1 and inputs.shape == x.shape else x
 
 
 def mobilenet_v3(
@@ -87,8 +85,7 @@ def mobilenet_v3(
         classes: Width of the final layer.
         input_size: Side of the square input, in pixels. The last stage sees a map 32 times smaller.
         head: `original` (1280 or 1024 behind the pooling, classes) or `gap`.
-        width_multiplier: Scales the channels of every layer but the first; the head's hidden layer never below the
-            paper's.
+        width_multiplier: Scales the channels of every layer but the first; the hidden one of the head only upward.
         dropout: Before the last layer.
 
     Returns:
@@ -113,9 +110,9 @@ def mobilenet_v3(
     x = blocks.conv_bn(x, blocks.make_divisible(6 * x.shape[-1]), 1, activation=HS, name=f"stage{stage}_conv")
     if head == "gap":
         return keras.Model(image, blocks.gap_head(x, classes, dropout), name=f"mobilenet_v3_{size}")
+    hidden = blocks.make_divisible(hidden * max(1.0, width_multiplier))
     x = layers.GlobalAveragePooling2D(name="head_pool")(x)
-    units = blocks.make_divisible(hidden * max(1.0, width_multiplier))
-    x = layers.Dense(units, activation=HS, name="head_fc")(x)
+    x = layers.Dense(hidden, activation=HS, name="head_fc")(x)
     x = layers.Dropout(dropout, name="head_dropout")(x)
     return keras.Model(image, layers.Dense(classes, name="head_logits")(x), name=f"mobilenet_v3_{size}")
 
@@ -142,8 +139,9 @@ def keras2_name(layer: str) -> str:
 def variant_of(shapes: Mapping[str, tuple[int, ...]]) -> str | None:
     """Names the size and width that a file holds, from the shapes of its kernels."""
     last = next((shapes[name] for name in ("conv_1", "Conv_1", "stage5_conv", "stage4_conv") if name in shapes), (0, 0))
-    inputs = {blocks.make_divisible(rows[-1][2] * w): (size, w) for size, (rows, _) in SIZES.items() for w in WIDTHS}
-    return "MobileNetV3-{} of width {}".format(*inputs[last[-2]]) if last[-2] in inputs else None
+    sizes = (("Large", TABLE_1[-1][2]), ("Small", TABLE_2[-1][2]))
+    found = {blocks.make_divisible(out * w): f"MobileNetV3-{size} of width {w}" for size, out in sizes for w in WIDTHS}
+    return found.get(last[-2])
 
 
 ORIGINS = {

@@ -1,0 +1,64 @@
+"""Carries the tensors of keras.applications over by the names in `ORIGINS`, and compares logits."""
+
+import re
+
+import keras
+import numpy as np
+
+from ..conftest import coloured
+
+
+def photos(size, count=2):
+    return np.stack([np.asarray(coloured(i, i, (size, size))) for i in range(count)]).astype(np.float32)
+
+
+def randomized(model, x, seed=0):
+    """Random weights, batch-norm statistics included, that keep activations in range on `x`.
+
+    Each batch norm first takes the statistics of its own input, as training would give it, then strays from them.
+    """
+    random = np.random.default_rng(seed)
+    norms = [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
+    for norm in norms:
+        norm.momentum = 0.0
+    model(x, training=True)
+    for layer in model.layers:
+        for weight in layer.weights:
+            kind, shape = weight.path.rpartition("/")[2], weight.shape
+            if kind == "moving_mean":
+                spread = np.sqrt(keras.ops.convert_to_numpy(layer.moving_variance) + layer.epsilon)
+                weight.assign(weight + spread * random.normal(0, 0.1, shape))
+            elif kind in ("gamma", "moving_variance"):
+                weight.assign(weight * random.uniform(0.7, 1.4, shape))
+            elif kind in ("beta", "bias"):
+                weight.assign(weight + random.normal(0, 0.1, shape))
+    return model
+
+
+def numbered(model):
+    """The layers by name; of those with Keras' default names, the number is their rank, whatever was built before."""
+    layers = {layer.name: layer for layer in model.layers if layer.weights}
+    for kind in ("conv2d", "batch_normalization"):
+        own = [name for name in layers if re.fullmatch(rf"{kind}(_\d+)?", name)]
+        own.sort(key=lambda name: int(name.removeprefix(kind).removeprefix("_") or 0))
+        taken = [layers.pop(name) for name in own]
+        layers.update({kind + (f"_{i}" if i else ""): layer for i, layer in enumerate(taken)})
+    return layers
+
+
+def carry(theirs, ours, origin):
+    """Sets the weights of ours to theirs; every layer of theirs must be used. A 1x1 convolution may be a Dense here."""
+    source = numbered(theirs)
+    for layer in ours.layers:
+        if layer.weights and not (layer.name.startswith("head_") and origin.name_of(layer.name) not in source):
+            values = source.pop(origin.name_of(layer.name)).get_weights()
+            layer.set_weights([v.reshape(w.shape) for v, w in zip(values, layer.weights, strict=True)])
+    assert not source
+
+
+def difference(logits, expected):
+    """The largest, as a part of the largest logit where that is above 1; the logits must say something."""
+    logits, expected = (np.asarray(keras.ops.convert_to_numpy(one)) for one in (logits, expected))
+    assert logits.shape == expected.shape
+    assert np.abs(expected[0] - expected[1]).max() > 0.01
+    return np.abs(logits - expected).max() / max(1.0, np.abs(expected).max())
