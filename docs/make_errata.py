@@ -57,16 +57,17 @@ def conv(filters: int, kernel: int, stride: int = 1, bias: bool = True) -> keras
     return layers.Conv2D(filters, kernel, strides=stride, padding="same", use_bias=bias)
 
 
-def inception(name: str, fives: int | None = None) -> Summary:
-    """Counts one inception module from the columns of the lecture's table, or with other 5x5 filters."""
-    side, channels, (ones, reduce3, threes, reduce5, own, projection), _, _ = INCEPTION[name]
+def inception(name: str, columns: tuple[int, ...] = ()) -> Summary:
+    """Counts one inception module from the columns of the lecture's table, or from others."""
+    side, channels, own, _, _ = INCEPTION[name]
+    ones, reduce3, threes, reduce5, fives, projection = columns or own
     with without_weights():
         x = keras.Input((side, side, channels))
         pooled = layers.MaxPooling2D(3, 1, padding="same")(x)
         branches = [
             conv(ones, 1)(x),
             conv(threes, 3)(conv(reduce3, 1)(x)),
-            conv(fives or own, 5)(conv(reduce5, 1)(x)),
+            conv(fives, 5)(conv(reduce5, 1)(x)),
             conv(projection, 1)(pooled),
         ]
         return summarize(keras.Model(x, layers.Concatenate()(branches)))
@@ -88,6 +89,19 @@ def _error(module: Summary, printed: int) -> float:
     return min(abs(count / unit - printed) for count in ways for unit in (1000, 1024))
 
 
+def explanations(name: str) -> list[tuple[int, ...]]:
+    """Returns the columns, one of them changed by multiples of 4, that give both figures printed for a module."""
+    side, channels, own, printed, operations = INCEPTION[name]
+    changed = [(*own[:i], value, *own[i + 1 :]) for i in range(6) for value in range(4, 513, 4) if value != own[i]]
+
+    def weights(c: tuple[int, ...]) -> int:
+        return channels * (c[0] + c[1] + c[3] + c[5]) + 9 * c[1] * c[2] + 25 * c[3] * c[4]
+
+    return [
+        c for c in changed if (round(weights(c) / 1024), round(weights(c) * side**2 / 1e6)) == (printed, operations)
+    ]
+
+
 def googlenet() -> str:
     """The columns of parameters and operations of GoogLeNet's table."""
     rows = [["module", "printed", "parameters", "without biases", "in Ki", "printed ops", "million MACs"]]
@@ -99,7 +113,10 @@ def googlenet() -> str:
     near = [name for name, (*_, printed, _) in INCEPTION.items() if _error(inception(name), printed) <= 1]
     far = [name for name in INCEPTION if name not in near]
     off = max(abs(inception(name).macs / 1e6 - row[4]) for name, row in INCEPTION.items() if name != "5a")
-    forty = inception("4a", fives=40)
+    explained = {name: columns for name in far for columns in explanations(name)}
+    (why,) = explained  # a second one would need a sentence of its own
+    other = inception(why, explained[why])
+    (was, would) = next((a, b) for a, b in zip(INCEPTION[why][2], explained[why], strict=True) if a != b)
     first = stack(conv(64, 7, 2), given=(224, 224, 3))
     apart = stack(layers.Conv2D(64, (7, 1), use_bias=False), given=(224, 224, 3)).parameters
     apart += stack(layers.Conv2D(64, (1, 7), use_bias=False), given=(224, 224, 3)).parameters
@@ -120,14 +137,16 @@ The lecture's table copies the paper's (arXiv:1409.4842, Table 1). Its own colum
   those of {", ".join(far)} are not, with biases or without, in K or in Ki.
 - The operations agree to within {off:.1f}M but for 5a: 54M are printed, {inception("5a").macs / 1e6:.1f}M are
   counted.
-  The printed parameters of 5a, 1072 Ki, at 7 x 7 positions make {five_a / 1e6:.1f}M: both figures are of one and
-  the same
-  other module. In 4c only the parameters are off: 463 Ki at 14 x 14 positions would make {four_c / 1e6:.1f}M, and
+  The printed parameters of 5a, 1072 Ki, at 7 x 7 positions make {five_a / 1e6:.1f}M: the two printed figures
+  agree with each other, not with the columns. In 4c only the parameters are off: 463 Ki at 14 x 14 positions would
+  make {four_c / 1e6:.1f}M, and
   100M
-  are printed. Of all changes of one entry of a row, one explains both its figures: 4a with 40 filters of 5x5 instead
-  of 48 has {forty.parameters / 1024 - biases(forty) / 1024:.1f} Ki and {forty.macs / 1e6:.1f}M.
+  are printed. Of all changes of one
+  column in steps of 4, one explains both figures of a module: {why} with {would} filters instead of {was} (5x5) has
+  {(other.parameters - biases(other)) / 1024:.1f} Ki and {other.macs / 1e6:.1f}M.
 - The first convolution, 7x7x3 to 64, is printed with 2.7K parameters and 34M operations. It has {first.parameters:,}
-  ({first.parameters - 64:,} without biases) and {first.macs / 1e6:.1f}M MACs. What is printed is a 7x1 and a 1x7
+  ({first.parameters - 64:,} without biases) and {first.macs / 1e6:.1f}M MACs. What is printed
+  fits a 7x1 and a 1x7
   kernel: {apart:,}
   weights, {apart * 112 * 112 / 1e6:.1f}M MACs at 112 x 112 positions.
 """
@@ -166,21 +185,29 @@ Printed: GoogLeNet needs 7.5 MB and 124K weights for it, "VGG-16" 42.9 MB (5.7 t
 
 def comparison() -> str:
     """The table of all networks."""
-    rows = [["printed name", "printed", "printed MB", "parameters", "2^30/1000 bytes", "10^6 bytes", "2^20 bytes"]]
-    for name, (title, _, millions, megabytes) in COMPARISON.items():
-        size = 4 * registry.find(name).params
+    rows = [
+        ["printed", "layers", "counted", "millions", "MB", "parameters", "2^30/1000 bytes", "10^6 bytes", "2^20 bytes"]
+    ]
+    two_towers = counted("alexnet", groups=2).parameters
+    for name, (title, depth, millions, megabytes) in COMPARISON.items():
+        parameters = two_towers if name == "alexnet" else registry.find(name).params
+        size = 4 * parameters
         sizes = [f"{size / unit:.1f}" for unit in (2**30 / 1000, 1e6, 2**20)]
-        rows.append([title, f"{millions}M", str(megabytes), f"{registry.find(name).params:,}", *sizes])
+        told = [str(depth), str(registry.find(name).depth), str(millions), str(megabytes)]
+        rows.append([title, *told, f"{parameters:,}", *sizes])
     fifty, hundred = (registry.find(name).params for name in ("resnet50", "resnet101"))
     return f"""## The comparison: ResNet-18 and ResNet-50
 
-{markdown_table(rows, right=range(1, 7))}
+{markdown_table(rows, right=range(1, 9))}
 
-- The two rows of ResNet have slipped: 25.6M and 96 MB are ResNet-50's ({fifty:,}: {4 * fifty / 2**30 * 1000:.1f}),
+- The numbers of layers are right. The two rows of ResNet have slipped otherwise: 25.6M and 96 MB are ResNet-50's
+  ({fifty:,}: {4 * fifty / 2**30 * 1000:.1f}),
   44.6M and 167 MB
   ResNet-101's ({hundred:,}: {4 * hundred / 2**30 * 1000:.1f}).
 - "MB" there are thousandths of 2^30 bytes: neither 10^6 bytes, which tlkit prints, nor 2^20 bytes fit AlexNet,
-  Inception-v3 and VGG-16.
+  Inception-v3 and VGG-16. Only GoogLeNet's 27 is nearer to 2^20 bytes.
+- AlexNet there is the network of two towers (`groups=2`, {two_towers:,} parameters); the layers as another lecture
+  tabulates them add up to {registry.find("alexnet").params:,}.
 """
 
 
@@ -201,9 +228,6 @@ def alexnet() -> str:
 - The same lecture prints stride 4 for conv2 to conv5. Only conv1 has it ({", ".join(strides)}). With stride 4 the
   27 pixels
   before conv2 would become {", ".join(map(str, sides[1:]))}, and the last pooling, 3x3, would have nothing to pool.
-- 61M, the comparison's count, is that of the two-tower network (`groups=2`),
-  {counted("alexnet", groups=2).parameters:,}; the layers as the lecture
-  tabulates them add up to {registry.find("alexnet").params:,}.
 """
 
 
@@ -227,7 +251,7 @@ def rest() -> str:
 The network that the lecture tabulates has {len(weighted)} layers with parameters; with its {len(pools)} poolings,
 which have none here, that makes
 {len(weighted) + len(pools)}. In the paper of 1998 each pooling has a trainable factor and bias for every map,
-{", ".join(str(2 * layer.shape[-1]) for layer in pools)} parameters: there
+{" and ".join(str(2 * layer.shape[-1]) for layer in pools)} parameters: there
 the sentence is right.
 
 ## A convolution against full connection: 156 against 14 million

@@ -1,5 +1,6 @@
 """`tlkit summary`."""
 
+import re
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -111,11 +112,16 @@ def _layers(name: str, as_json: bool, markdown: bool, options: dict[str, Any]) -
 def _layer_rows(summary: "Summary") -> list[list[str]]:
     rows = [["stage", "layer", "kind", "output", "values", "KiB", "parameters", "MACs"]]
     for one in summary.layers:
-        kind = f"{one.kind} {one.window}".rstrip()
+        kind = f"{re.sub('Normalization|Pooling', _shorter, one.kind)} {one.window}".rstrip()
         memory = "-" if one.in_place else _kib(one.memory)
         counts = [f"{one.size:,}", memory, f"{one.parameters:,}", f"{one.macs:,}"]
         rows.append([one.stage, one.name, kind, "x".join(map(str, one.shape)), *counts])
     return rows
+
+
+def _shorter(word: re.Match[str]) -> str:
+    """Returns what keeps the table within a terminal: `BatchNorm`, `MaxPool2D`."""
+    return {"Normalization": "Norm", "Pooling": "Pool"}[word[0]]
 
 
 def _stage_rows(summary: "Summary") -> list[list[str]]:

@@ -60,7 +60,7 @@ def conv_bn(
     the statistics of a network trained from scratch follow within a hundred steps (Keras' 0.99 needs a thousand).
     """
     common = {"strides": stride, "padding": padding, "use_bias": False, "name": name}
-    if symmetric and stride > 1 and kernel > 1:
+    if symmetric and stride > 1 and isinstance(kernel, int) and kernel > 1:
         x = layers.ZeroPadding2D(kernel // 2, name=f"{name}_pad")(x)
         common["padding"] = "valid"
     if depthwise:
