@@ -11,7 +11,8 @@ from tlkit.models.architecture import Accuracy, Architecture
 
 _FOOTNOTE = (
     "Parameters, MACs (millions) and MB (10^6 bytes at float32) at the input and the classes of the paper.\n"
-    "top-1 / top-5 on ImageNet in per cent: as the lectures give it; and that of the weights offered, where it differs."
+    "top-1 / top-5 on ImageNet in per cent, as the lectures give it. Weights: those of the weights offered, or yes; - for\n"
+    "none. Verified: targets for which an export is proven. More of one: tlkit models NAME"
 )
 
 
@@ -38,11 +39,12 @@ def command(name: str | None, as_json: bool) -> None:
 
 def _list() -> None:
     sources = Sources()
-    rows = [["name", "parameters", "MACs", "MB", "input", "top-1 / top-5", "of the weights", "weights", "verified"]]
+    rows = [["name", "parameters", "MACs", "MB", "input", "top-1 / top-5", "weights", "verified"]]
     for a in registry.ARCHITECTURES:
-        accuracies = [sources.cell(a.accuracy), sources.cell(_differing(a))]
+        weights = sources.cell(theirs) if (theirs := _differing(a)) else "yes" if a.published else "-"
         counts = [f"{a.params:,}", millions(a.macs), megabytes(4 * a.params), str(a.input_size)]
-        rows.append([a.name, *counts, *accuracies, _publisher(a), verified_text(a.verified)])
+        targets = ", ".join(dict.fromkeys(one.partition(" ")[0] for one in a.verified)) or "-"
+        rows.append([a.name, *counts, sources.cell(a.accuracy), weights, targets])
     print_table(rows, right=(1, 2, 3, 4))
     click.echo("\n".join(["", *sources.lines(), _FOOTNOTE]))
 
@@ -82,10 +84,6 @@ def verified_text(verified: tuple[str, ...]) -> str:
         target, _, precision = one.partition(" ")
         by_target.setdefault(target, []).append(precision)
     return ", ".join(" ".join([target, *precisions]).strip() for target, precisions in by_target.items()) or "-"
-
-
-def _publisher(a: Architecture) -> str:
-    return a.published.source.partition(".")[0] if a.published else "-"
 
 
 def _differing(a: Architecture) -> Accuracy | None:
