@@ -11,8 +11,8 @@ from tlkit.models.architecture import Accuracy, Architecture
 
 _FOOTNOTE = (
     "Parameters, MACs (millions) and MB (10^6 bytes at float32) at the input and the classes of the paper.\n"
-    "top-1 / top-5 on ImageNet in per cent, as the lectures give it. Weights: those of the weights offered, or yes; - for\n"
-    "none. Verified: targets for which an export is proven. More of one: tlkit models NAME"
+    "top-1 / top-5 on ImageNet in per cent, as the lectures give it. Weights: those of the weights offered, or yes.\n"
+    "Verified: targets for which an export is proven. More of one: tlkit models NAME"
 )
 
 
