@@ -1,4 +1,4 @@
-"""How long `tlkit --help` takes: the minimum of ten, in seconds, beside `python -c pass`.
+"""How long the commands take that import no Keras, and what `tlkit summary` adds to its import: minima, in seconds.
 
 python benchmarks/help_time.py
 """
@@ -7,6 +7,8 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+
+IMPORT = "from tlkit import lazy; lazy.own_process = True; lazy.import_keras()"
 
 
 def seconds(*command: str) -> float:
@@ -17,12 +19,15 @@ def seconds(*command: str) -> float:
 
 def main() -> None:
     tlkit = str(Path(sys.executable).with_name("tlkit"))
-    for what, command in {
-        "python -c pass": (sys.executable, "-c", "pass"),
-        "tlkit --help": (tlkit, "--help"),
-        "tlkit models": (tlkit, "models"),
+    for what, (times, command) in {
+        "python -c pass": (10, (sys.executable, "-c", "pass")),
+        "tlkit --help": (10, (tlkit, "--help")),
+        "tlkit models": (10, (tlkit, "models")),
+        "tlkit summary --compare all": (10, (tlkit, "summary", "--compare", "all")),
+        "import of Keras, as tlkit does it": (3, (sys.executable, "-c", IMPORT)),
+        "tlkit summary vgg19": (3, (tlkit, "summary", "vgg19")),
     }.items():
-        print(f"{what:<16} {min(seconds(*command) for _ in range(10)):.3f} s")
+        print(f"{what:<33} {min(seconds(*command) for _ in range(times)):.3f} s")
 
 
 if __name__ == "__main__":

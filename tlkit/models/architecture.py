@@ -79,7 +79,8 @@ class Architecture:
         min_input_size: Smallest side that a head with global average pooling can take, in pixels.
         params: Parameters at `params_classes` classes with the original head.
         trainable_params: Those that are trained, where there are others (statistics of batch normalization).
-        macs: Multiply-accumulates of one image of `input_size` with the original head.
+        macs: Multiply-accumulates of one image of `input_size` with the original head, at `params_classes` classes.
+        depth: Convolutions and fully connected layers on the longest way through.
         stages: Layer-name prefixes from input to output, the units of freezing; the head is not among them.
         head: The head that transfer takes by default.
         fully_connected: Whether the original head is fully connected and so bound to the original input size.
@@ -108,6 +109,7 @@ class Architecture:
     params_classes: int = 1000
     trainable_params: int | None = None
     macs: int | None = None
+    depth: int | None = None
     stages: tuple[str, ...]
     head: Head = "gap"
     fully_connected: bool = True

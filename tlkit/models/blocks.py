@@ -56,8 +56,8 @@ def conv_bn(
 
     With `depthwise`, one filter for each channel; `filters` is then ignored. With `symmetric`, a strided kernel gets
     the same padding on all four sides (`{name}_pad`), where `same` would put one pixel more below and to the right.
-    Without `scale`, the batch normalization has no gamma; `gamma` initializes it. Its momentum is 0.9, so that the
-    statistics of a network trained from scratch follow within a hundred steps (Keras' 0.99 needs a thousand).
+    `gamma` initializes the scale of the batch normalization; without `scale` it has none. Its momentum is 0.9, so that
+    the statistics of a network trained from scratch follow within a hundred steps (Keras' 0.99 needs a thousand).
     """
     common = {"strides": stride, "padding": padding, "use_bias": False, "name": name}
     if symmetric and stride > 1 and isinstance(kernel, int) and kernel > 1:

@@ -13,6 +13,7 @@ from tlkit.models.table import ARCHITECTURES
 if TYPE_CHECKING:
     import keras
 
+WIDEST = 4
 _BY_NAME = {architecture.name: architecture for architecture in ARCHITECTURES}
 
 
@@ -54,6 +55,24 @@ def check_input_size(architecture: Architecture, head: Head, input_size: int) ->
         )
 
 
+def check_width(architecture: Architecture, width: float) -> None:
+    """Checks that an architecture takes a width multiplier.
+
+    Raises:
+        OptionError: it has none, or the multiplier is not in (0, 4].
+    """
+    if not architecture.width_multiplier:
+        with_one = ", ".join(other.name for other in ARCHITECTURES if other.width_multiplier)
+        raise OptionError(
+            f"{architecture.name} has no width multiplier ({width:g} was given): its channels are those of its paper. "
+            f"Leave --width out, or take one of {with_one}."
+        )
+    if not 0 < width <= WIDEST:
+        raise OptionError(
+            f"A width multiplier is more than 0 and at most {WIDEST}, not {width:g}. The paper's network has --width 1."
+        )
+
+
 def build(
     name: str | Architecture,
     *,
@@ -76,10 +95,12 @@ def build(
 
     Raises:
         UnknownNameError: no such architecture.
-        OptionError: the input size does not fit.
+        OptionError: the input size does not fit, or a width multiplier is given where there is none.
     """
     architecture = find(name) if isinstance(name, str) else name
     size = architecture.input_size if input_size is None else input_size
     check_input_size(architecture, head, size)
+    if "width_multiplier" in options:
+        check_width(architecture, options["width_multiplier"])
     builder = getattr(architecture.module, architecture.builder)
     return builder(classes=classes, input_size=size, head=head, **{**architecture.options, **options})

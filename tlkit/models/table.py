@@ -1,9 +1,12 @@
 """Every architecture: a literal table, in the order of the lectures. Every number in it is held by a test."""
 
+from dataclasses import replace
 from typing import Any
 
 from tlkit.models import published
+from tlkit.models.accuracies import ACCURACIES
 from tlkit.models.architecture import Architecture, Auxiliaries
+from tlkit.models.counts import COUNTS
 from tlkit.models.origins import CENTRED, STANDARDIZED
 
 
@@ -42,7 +45,7 @@ _RESNET: dict[str, Any] = {
 # Keras' weights of ResNets: strides on the first 1x1, and how they were trained.
 _KERAS_RESNET: dict[str, Any] = {"normalization": CENTRED, "epsilon": 1.001e-5}
 
-ARCHITECTURES = (
+_TABLE = (
     # --- LeNet, lenet.py
     Architecture(
         **_LENET,
@@ -376,4 +379,13 @@ ARCHITECTURES = (
         published_accuracy=published.MOBILENET_V3_SMALL_ACCURACY,
         origins=("keras", "keras2"),
     ),
+)
+
+# What tests/test_every_architecture.py exports of each one and proves.
+_VERIFIED = ("tflite float32", "tflite int8")
+
+ARCHITECTURES = tuple(
+    replace(one, macs=macs, depth=depth, accuracy=ACCURACIES.get(one.name), verified=_VERIFIED)
+    for one in _TABLE
+    for macs, depth in [COUNTS.get(one.name, (None, None))]
 )

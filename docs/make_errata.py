@@ -1,0 +1,307 @@
+"""Writes docs/errata.md: what the lectures print, and beside it what is counted; a test holds the file to it.
+
+python docs/make_errata.py
+
+Only the columns "printed" are typed here; every other number is computed.
+"""
+
+import textwrap
+from pathlib import Path
+
+import keras
+from keras import layers
+
+from tlkit.cli.figures import markdown_table
+from tlkit.models import registry
+from tlkit.models.accounting import Summary, summarize
+from tlkit.models.skeleton import skeleton, without_weights
+
+HEAD = """# Errata of the lectures
+
+Made by `python docs/make_errata.py`: what is printed is quoted, every other number is counted by
+`tlkit.models.accounting` from the architectures that tlkit builds, or from the very columns of the lecture's table; a
+test holds this file to it. 1K is 1,000 and 1M 1,000,000 unless it says Ki (1,024) or Mi.
+"""
+# The lecture's table (the paper's Table 1, arXiv:1409.4842, has the same figures): side of the map, channels that come
+# in, #1x1, #3x3 reduce, #3x3, #5x5 reduce, #5x5, pool proj; printed parameters in K, printed operations in millions.
+INCEPTION = {
+    "3a": (28, 192, (64, 96, 128, 16, 32, 32), 159, 128),
+    "3b": (28, 256, (128, 128, 192, 32, 96, 64), 380, 304),
+    "4a": (14, 480, (192, 96, 208, 16, 48, 64), 364, 73),
+    "4b": (14, 512, (160, 112, 224, 24, 64, 64), 437, 88),
+    "4c": (14, 512, (128, 128, 256, 24, 64, 64), 463, 100),
+    "4d": (14, 512, (112, 144, 288, 32, 64, 64), 580, 119),
+    "4e": (14, 528, (256, 160, 320, 32, 128, 128), 840, 170),
+    "5a": (7, 832, (256, 160, 320, 32, 128, 128), 1072, 54),
+    "5b": (7, 832, (384, 192, 384, 48, 128, 128), 1388, 71),
+}
+# Printed: layers, parameters in millions, size in MB.
+COMPARISON = {
+    "alexnet": ("AlexNet", 8, 61, 227),
+    "googlenet": ("GoogLeNet", 22, 7, 27),
+    "inception_v3": ("Inception-v3", 48, 23.9, 89),
+    "vgg16": ("VGG-16", 16, 138, 515),
+    "resnet18": ("ResNet18", 18, 25.6, 96),
+    "resnet50": ("ResNet50", 50, 44.6, 167),
+}
+
+
+def stack(*inside: keras.layers.Layer, given: tuple[int, ...]) -> Summary:
+    """Counts layers on top of each other, from an input of shape `given` (without the batch)."""
+    with without_weights():
+        return summarize(keras.Sequential([keras.Input(given), *inside]))
+
+
+def conv(filters: int, kernel: int, stride: int = 1, bias: bool = True) -> keras.layers.Layer:
+    """A convolution that keeps the side, but for its stride."""
+    return layers.Conv2D(filters, kernel, strides=stride, padding="same", use_bias=bias)
+
+
+def inception(name: str, columns: tuple[int, ...] = ()) -> Summary:
+    """Counts one inception module from the columns of the lecture's table, or from others."""
+    side, channels, own, _, _ = INCEPTION[name]
+    ones, reduce3, threes, reduce5, fives, projection = columns or own
+    with without_weights():
+        x = keras.Input((side, side, channels))
+        pooled = layers.MaxPooling2D(3, 1, padding="same")(x)
+        branches = [
+            conv(ones, 1)(x),
+            conv(threes, 3)(conv(reduce3, 1)(x)),
+            conv(fives, 5)(conv(reduce5, 1)(x)),
+            conv(projection, 1)(pooled),
+        ]
+        return summarize(keras.Model(x, layers.Concatenate()(branches)))
+
+
+def counted(name: str, **options: object) -> Summary:
+    """Counts an architecture of the registry."""
+    return summarize(skeleton(name, **options))
+
+
+def biases(summary: Summary) -> int:
+    """Returns how many parameters are biases: one for each channel of a convolution."""
+    return sum(layer.shape[-1] for layer in summary.layers if layer.parameters)
+
+
+def _error(module: Summary, printed: int) -> float:
+    """Returns by how much a printed count misses, in the unit and with or without biases as it fits best."""
+    ways = [module.parameters, module.parameters - biases(module)]
+    return min(abs(count / unit - printed) for count in ways for unit in (1000, 1024))
+
+
+def explanations(name: str) -> list[tuple[int, ...]]:
+    """Returns the columns, one of them changed by multiples of 4, that give both figures printed for a module."""
+    side, channels, own, printed, operations = INCEPTION[name]
+    changed = [(*own[:i], value, *own[i + 1 :]) for i in range(6) for value in range(4, 513, 4) if value != own[i]]
+
+    def weights(c: tuple[int, ...]) -> int:
+        return channels * (c[0] + c[1] + c[3] + c[5]) + 9 * c[1] * c[2] + 25 * c[3] * c[4]
+
+    return [
+        c for c in changed if (round(weights(c) / 1024), round(weights(c) * side**2 / 1e6)) == (printed, operations)
+    ]
+
+
+def googlenet() -> str:
+    """The columns of parameters and operations of GoogLeNet's table."""
+    rows = [["module", "printed", "parameters", "without biases", "in Ki", "printed ops", "million MACs"]]
+    for name, (*_, parameters, operations) in INCEPTION.items():
+        one = inception(name)
+        weights = one.parameters - biases(one)
+        ours = [f"{one.parameters:,}", f"{weights:,}", f"{weights / 1024:,.1f}"]
+        rows.append([name, f"{parameters:,}K", *ours, f"{operations}M", f"{one.macs / 1e6:.1f}"])
+    near = [name for name, (*_, printed, _) in INCEPTION.items() if _error(inception(name), printed) <= 1]
+    far = [name for name in INCEPTION if name not in near]
+    off = max(abs(inception(name).macs / 1e6 - row[4]) for name, row in INCEPTION.items() if name != "5a")
+    explained = {name: columns for name in far for columns in explanations(name)}
+    (why,) = explained  # a second one would need a sentence of its own
+    other = inception(why, explained[why])
+    (was, would) = next((a, b) for a, b in zip(INCEPTION[why][2], explained[why], strict=True) if a != b)
+    first = stack(conv(64, 7, 2), given=(224, 224, 3))
+    apart = stack(layers.Conv2D(64, (7, 1), use_bias=False), given=(224, 224, 3)).parameters
+    apart += stack(layers.Conv2D(64, (1, 7), use_bias=False), given=(224, 224, 3)).parameters
+    second = stack(conv(64, 1, bias=False), conv(192, 3, bias=False), given=(56, 56, 64))
+    linear = stack(layers.Dense(1000, use_bias=False), given=(1024,))
+    five_a = INCEPTION["5a"][3] * 1024 * 7 * 7
+    four_c = INCEPTION["4c"][3] * 1024 * 14 * 14
+    return f"""## GoogLeNet's parameters and operations
+
+The lecture's table copies the paper's (arXiv:1409.4842, Table 1). Its own columns of filters give:
+
+{markdown_table(rows, right=range(1, 7))}
+
+- K is 1,024 there, and biases are left out: the second convolution has {second.parameters:,} weights =
+  {second.parameters // 1024} Ki (printed 112K) and {second.macs / 1e6:.1f}M MACs (360M), the linear layer
+  {linear.parameters:,} = {linear.parameters // 1024} Ki (1000K). So the parameters of {", ".join(near)} are right
+  to within one;
+  those of {", ".join(far)} are not, with biases or without, in K or in Ki.
+- The operations agree to within {off:.1f}M but for 5a: 54M are printed, {inception("5a").macs / 1e6:.1f}M are
+  counted.
+  The printed parameters of 5a, 1072 Ki, at 7 x 7 positions make {five_a / 1e6:.1f}M: the two printed figures
+  agree with each other, not with the columns. In 4c only the parameters are off: 463 Ki at 14 x 14 positions would
+  make {four_c / 1e6:.1f}M, and
+  100M
+  are printed. Of all changes of one
+  column in steps of 4, one explains both figures of a module: {why} with {would} filters instead of {was} (5x5) has
+  {(other.parameters - biases(other)) / 1024:.1f} Ki and {other.macs / 1e6:.1f}M.
+- The first convolution, 7x7x3 to 64, is printed with 2.7K parameters and 34M operations. It has {first.parameters:,}
+  ({first.parameters - 64:,} without biases) and {first.macs / 1e6:.1f}M MACs. What is printed
+  fits a 7x1 and a 1x7
+  kernel: {apart:,}
+  weights, {apart * 112 * 112 / 1e6:.1f}M MACs at 112 x 112 positions.
+"""
+
+
+def stem() -> str:
+    """The way from 224 to 28 pixels, compared with VGG."""
+    with without_weights():
+        entrance = (conv(64, 7, 2, False), layers.MaxPooling2D(3, 2, padding="same"), conv(64, 1, 1, False))
+        entrance += (conv(192, 3, 1, False), layers.MaxPooling2D(3, 2, padding="same"))
+    rows = [["from 224 to 28 pixels", "memory, Mi", "without pooling, Mi", "weights without biases"]]
+    made = {"GoogLeNet": stack(*entrance, given=(224, 224, 3))}
+    for name, title in (("vgg13", "VGG-13"), ("vgg16", "VGG-16")):
+        made[f"{title}, stages 1 to 3"] = counted(name)
+    memory, weights = {}, {}
+    for title, summary in made.items():
+        inside = [one for one in summary.layers if one.stage in ("stage1", "stage2", "stage3")] or summary.layers[1:]
+        convolutions = [one for one in inside if one.parameters]
+        weights[title] = sum(one.parameters - (0 if title == "GoogLeNet" else one.shape[-1]) for one in convolutions)
+        memory[title] = (sum(one.memory for one in inside) / 2**20, sum(one.memory for one in convolutions) / 2**20)
+        rows.append([title, f"{memory[title][0]:.2f}", f"{memory[title][1]:.2f}", f"{weights[title]:,}"])
+    ours, vgg = list(memory)[:2]
+    return f"""## The stem, "VGG-16"
+
+Printed: GoogLeNet needs 7.5 MB and 124K weights for it, "VGG-16" 42.9 MB (5.7 times) and 1.1M (8.9 times).
+
+{markdown_table(rows, right=(1, 2, 3))}
+
+- 42.9 MB and 1.1M are those of the six convolutions of VGG-13; VGG-16 has seven before 28 pixels.
+- 7.5 MB counts GoogLeNet's poolings, 42.9 MB leaves VGG's out. With both it is
+  {memory[vgg][0] / memory[ours][0]:.1f} times, without both
+  {memory[vgg][1] / memory[ours][1]:.1f} times, instead of 5.7.
+- {weights[vgg]:,} is {weights[vgg] / weights[ours]:.1f} times {weights[ours]:,}; 8.9 is 1.1M by 124K, after rounding.
+"""
+
+
+def comparison() -> str:
+    """The table of all networks."""
+    rows = [
+        ["printed", "layers", "counted", "millions", "MB", "parameters", "2^30/1000 bytes", "10^6 bytes", "2^20 bytes"]
+    ]
+    two_towers = counted("alexnet", groups=2).parameters
+    for name, (title, depth, millions, megabytes) in COMPARISON.items():
+        parameters = two_towers if name == "alexnet" else registry.find(name).params
+        size = 4 * parameters
+        sizes = [f"{size / unit:.1f}" for unit in (2**30 / 1000, 1e6, 2**20)]
+        told = [str(depth), str(registry.find(name).depth), str(millions), str(megabytes)]
+        rows.append([title, *told, f"{parameters:,}", *sizes])
+    fifty, hundred = (registry.find(name).params for name in ("resnet50", "resnet101"))
+    return f"""## The comparison: ResNet-18 and ResNet-50
+
+{markdown_table(rows, right=range(1, 9))}
+
+- The numbers of layers are right. The two rows of ResNet have slipped otherwise: 25.6M and 96 MB are ResNet-50's
+  ({fifty:,}: {4 * fifty / 2**30 * 1000:.1f}),
+  44.6M and 167 MB
+  ResNet-101's ({hundred:,}: {4 * hundred / 2**30 * 1000:.1f}).
+- "MB" there are thousandths of 2^30 bytes: neither 10^6 bytes, which tlkit prints, nor 2^20 bytes fit AlexNet,
+  Inception-v3 and VGG-16. Only GoogLeNet's 27 is nearer to 2^20 bytes.
+- AlexNet there is the network of two towers (`groups=2`, {two_towers:,} parameters); the layers as another lecture
+  tabulates them add up to {registry.find("alexnet").params:,}.
+"""
+
+
+def alexnet() -> str:
+    """AlexNet's 9261 nodes and stride 4."""
+    model = counted("alexnet")
+    flat = next(layer for layer in reversed(model.layers) if layer.kind == "Flatten")
+    strides = [layer.window for layer in model.layers if layer.kind == "Conv2D"]
+    with without_weights():
+        second = [layers.Conv2D(256, 5, strides=4, padding="same"), layers.MaxPooling2D(3, 2)]
+    slow = stack(*second, conv(384, 3, 4), conv(384, 3, 4), conv(256, 3, 4), given=(27, 27, 96))
+    sides = [layer.shape[0] for layer in slow.layers]
+    return f"""## AlexNet: 9261 nodes, stride 4 in conv2 to conv5
+
+- One lecture prints 9261 nodes after flattening. 6 x 6 x 256 is {flat.size:,}, and only that fits the 37,752,832
+  parameters printed for
+  the next layer: ({flat.size:,} + 1) x 4,096 = {(flat.size + 1) * 4096:,}.
+- The same lecture prints stride 4 for conv2 to conv5. Only conv1 has it ({", ".join(strides)}). With stride 4 the
+  27 pixels
+  before conv2 would become {", ".join(map(str, sides[1:]))}, and the last pooling, 3x3, would have nothing to pool.
+"""
+
+
+def rest() -> str:
+    """What needs a sentence each."""
+    lenet = counted("lenet5", classes=10)
+    weighted = [layer for layer in lenet.layers if layer.parameters]
+    pools = [layer for layer in lenet.layers if layer.stage != "input" and "Pooling" in layer.kind]
+    grey, rgb = (stack(layers.Conv2D(6, 5), given=(32, 32, depth)).parameters for depth in (1, 3))
+    full = [stack(layers.Flatten(), layers.Dense(4704, use_bias=False), given=(32, 32, d)).parameters for d in (1, 3)]
+    concatenations = {
+        name: sum(layer.kind == "Concatenate" for layer in counted(name).layers)
+        for name in ("mobilenet_v1", "googlenet")
+    }
+    head = [layer for layer in counted("vgg16").layers if layer.kind == "Dense"]
+    bare = " + ".join(f"{(layer.parameters - layer.shape[-1]) / 1000:,.0f}K" for layer in head)
+    full_head = " + ".join(f"{layer.parameters / 1000:,.0f}K" for layer in head)
+    ours = stack(layers.Dense(1000), given=(1024,)).parameters
+    return f"""## LeNet-5: seven trainable layers
+
+The network that the lecture tabulates has {len(weighted)} layers with parameters; with its {len(pools)} poolings,
+which have none here, that makes
+{len(weighted) + len(pools)}. In the paper of 1998 each pooling has a trainable factor and bias for every map,
+{" and ".join(str(2 * layer.shape[-1]) for layer in pools)} parameters: there
+the sentence is right.
+
+## A convolution against full connection: 156 against 14 million
+
+156 parameters are those of the convolution on one channel, 14,450,688 those of full connection from three. Like
+against
+like: {grey:,} against {full[0]:,} on 32x32x1, {rgb:,} against {full[1]:,} on 32x32x3 (the latter without biases).
+
+## MobileNetV1: sentences about GoogLeNet
+
+What is said of inception modules under MobileNetV1 is GoogLeNet's: MobileNetV1 joins branches
+{concatenations["mobilenet_v1"]} times,
+GoogLeNet {concatenations["googlenet"]} times.
+
+## The end of GoogLeNet against the end of VGG
+
+1025K against 102,760K + 16,777K + 4,096K counts biases on one side only. With them: {ours / 1000:,.0f}K against
+{full_head}; without:
+{(ours - 1000) / 1000:,.0f}K against {bare}.
+
+## Accuracies that are not of one network on one crop
+
+`tlkit models` prints the source of each. AlexNet's 63.3 / 84.6 and GoogLeNet's 93.33 are averages of seven
+networks, ResNet's are of
+ten crops: none of them is what the network that is built here gives on one photo.
+"""
+
+
+def filled(text: str) -> str:
+    """Fills paragraphs and list items to 120 columns; headings and tables stay as they are."""
+    blocks: list[str] = []
+    for line in text.splitlines():
+        alone = not line or line.startswith(("#", "|", "- "))
+        before = blocks[-1] if blocks else ""
+        if alone or not before or before.startswith(("#", "|")):
+            blocks.append(line)
+        else:
+            blocks[-1] += " " + line.strip()
+    return "\n".join(
+        line
+        if line.startswith(("#", "|"))
+        else textwrap.fill(line, 120, subsequent_indent="  " * line.startswith("- "))
+        for line in blocks
+    )
+
+
+def reference() -> str:
+    """Returns the whole file."""
+    return filled("\n".join([HEAD, googlenet(), stem(), comparison(), alexnet(), rest()])) + "\n"
+
+
+if __name__ == "__main__":
+    Path(__file__).with_name("errata.md").write_text(reference())
