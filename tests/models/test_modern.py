@@ -183,7 +183,7 @@ def test_it_is_that_of_keras_applications(name, constructor, width, size, top, m
     theirs = getattr(keras.applications, constructor)(
         weights=None, include_top=top, input_shape=(size, size, 3), **wide, **classes, **more
     )
-    randomized(theirs, x / 127.5 - 1)
+    randomized(theirs, photos(size, 8 if size < 200 else 2) / 127.5 - 1)
     ours = registry.build(
         name,
         classes=7,
