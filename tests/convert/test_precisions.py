@@ -66,8 +66,8 @@ def small_runs(tmp_path_factory, run_folder):
     return runs
 
 
-@pytest.mark.parametrize("base", [architecture.name for architecture in registry.ARCHITECTURES])
-def test_every_architecture_passes_proof_and_is_smaller(small_runs, base):
+@pytest.mark.parametrize("base", ["lenet5", "vgg16", "mobilenet_v2"])
+def test_small_runs_pass_proof_and_are_smaller(small_runs, base):
     exact = export(small_runs[base], ExportOptions())
     for precision, most in (("float16", 0.56), ("dynamic", 0.45)):
         entry = export(small_runs[base], ExportOptions(precision=precision))

@@ -15,7 +15,8 @@ def photos(size, count=2):
 def randomized(model, x, seed=0):
     """Random weights, batch-norm statistics included, that keep activations in range on `x`.
 
-    Each batch norm first takes the statistics of its own input, as training would give it, then strays from them.
+    Each batch norm first takes the statistics of its own input, as training would give it, then strays from them. No
+    variance stays far below the others: dividing by it would magnify rounding from layer to layer.
     """
     random = np.random.default_rng(seed)
     norms = [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
@@ -24,14 +25,16 @@ def randomized(model, x, seed=0):
     model(x, training=True)
     for layer in model.layers:
         for weight in layer.weights:
-            kind, shape = weight.path.rpartition("/")[2], weight.shape
+            kind, value = weight.path.rpartition("/")[2], keras.ops.convert_to_numpy(weight)
             if kind == "moving_mean":
                 spread = np.sqrt(keras.ops.convert_to_numpy(layer.moving_variance) + layer.epsilon)
-                weight.assign(weight + spread * random.normal(0, 0.1, shape))
-            elif kind in ("gamma", "moving_variance"):
-                weight.assign(weight * random.uniform(0.7, 1.4, shape))
+                weight.assign(value + spread * random.normal(0, 0.1, value.shape))
+            elif kind == "moving_variance":
+                weight.assign(value * random.uniform(0.7, 1.4, value.shape) + 0.3 * value.mean())
+            elif kind == "gamma":
+                weight.assign(value * random.uniform(0.7, 1.4, value.shape))
             elif kind in ("beta", "bias"):
-                weight.assign(weight + random.normal(0, 0.1, shape))
+                weight.assign(value + random.normal(0, 0.1, value.shape))
     return model
 
 

