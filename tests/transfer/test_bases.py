@@ -276,7 +276,6 @@ def test_weights_of_another_width_are_refused(options, weights_v2):
 
 
 @pytest.mark.real_data
-@pytest.mark.slow
 def test_real_weights_of_half_the_width_tell_ants_from_bees(shared, tmp_path):
     weights = shared / "weights" / "mobilenet_v1_0.5_160_imagenet.weights.h5"
     values = {"width": 0.5, "input_size": 160, "weights": weights, "epochs": 10, "runs": tmp_path}
