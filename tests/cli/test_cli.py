@@ -115,7 +115,7 @@ def test_models_lists_names_parameters_and_stages(capsys):
         (["finetune", "--base", "vgg16", "--epochs", "x"], 2, "'x' is not a valid integer"),
         (["finetune", "--base", "vgg16", "--head", "x"], 2, "'x' is not one of 'gap', 'original'"),
         (["finetune", "--base", "vgg16", "--freeze", "x"], 2, "--freeze takes all-but-head"),
-        (["finetune", "--base", "vgg61"], 1, "no architecture called 'vgg61'. Did you mean vgg16"),
+        (["finetune", "--base", "vgg_16"], 1, "no architecture called 'vgg_16'. Did you mean vgg16"),
         (["finetune", "--base", "vgg16", "--data", "nowhere"], 1, "There is no folder nowhere"),
         (["models", "lenet"], 1, "no architecture called 'lenet'. Did you mean lenet5"),
         (["predict", "a.jpg"], 1, "There is no complete run in"),

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
@@ -151,7 +152,7 @@ def test_the_file_is_the_one_that_finetune_takes(
         raise TlkitError("far enough")
 
     monkeypatch.setattr(job, "load_weights", stop)
-    monkeypatch.setattr(job.registry, "build", lambda *args, **kwargs: None)
+    monkeypatch.setattr(job.registry, "build", lambda *args, **kwargs: SimpleNamespace(outputs=[None]))
     chosen = FinetuneOptions(base=architecture.name, data=make_folder(each=6), runs=tmp_path / "runs", **options)
     assert plan(chosen).weights == "imagenet"
     with pytest.raises(TlkitError, match="far enough"):
