@@ -97,7 +97,7 @@ def test_models_lists_names_parameters_and_stages(capsys):
     assert "138,357,544" in capsys.readouterr().out
     assert main(["models", "--json"]) == 0
     listed = json.loads(capsys.readouterr().out)
-    assert [one["name"] for one in listed] == ["lenet5", "vgg16", "mobilenet_v2"]
+    assert {"lenet5", "vgg16", "mobilenet_v2"} <= {one["name"] for one in listed}
     assert main(["models", "mobilenet_v2"]) == 0
     assert "stem, stage1, stage2, stage3, stage4, stage5, head" in capsys.readouterr().out
 
