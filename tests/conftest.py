@@ -94,15 +94,20 @@ def mutated_images(count, seed=0):
         yield bytes(content)
 
 
-def settled(model, seed=0):
-    """Gives every batch norm the statistics of its input, so that a random network does not fade to zero."""
+def settled(model, seed=0, x=None):
+    """Gives every batch norm the statistics of its input, so that a random network does not fade to zero.
+
+    The input is `x`, or noise.
+    """
     import keras
 
     norms = [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
     momentum = [norm.momentum for norm in norms]
     for norm in norms:
         norm.momentum = 0.0
-    model(np.random.default_rng(seed).uniform(0, 255, (16, *model.input.shape[1:])).astype(np.float32), training=True)
+    if x is None:
+        x = np.random.default_rng(seed).uniform(0, 255, (16, *model.input.shape[1:])).astype(np.float32)
+    model(x, training=True)
     for norm, value in zip(norms, momentum, strict=True):
         norm.momentum = value
     return model

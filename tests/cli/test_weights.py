@@ -110,7 +110,7 @@ def test_a_failure_of_one_does_not_stop_the_others(server, publish, tmp_path, ca
 def test_unknown_names_and_sizes_are_refused_before_anything_is_fetched(server, publish, tmp_path, capsys):  # noqa: F811
     publish(served(server, "whole"), served(server, "whole", VGG))
     for args, code, message in (
-        (["mobilenet_v2", "vgg61"], 1, "There is no architecture called 'vgg61'. Did you mean vgg16"),
+        (["mobilenet_v2", "vgg_16"], 1, "There is no architecture called 'vgg_16'. Did you mean vgg16"),
         (["mobilenet_v2", "vgg16", "--head", "original", "--input-size", "96"], 2, "takes 224 pixels only, not 96"),
         (["vgg16", "--width", "0.5"], 2, "VGG16 has one width only, not 0.5"),
         (["mobilenet_v2", "--input-size", "20"], 2, "needs an input of at least 32 pixels, not 20"),

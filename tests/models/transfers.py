@@ -7,7 +7,7 @@ from ..conftest import settled
 from .test_architectures import randomized
 
 
-def lively(model):
+def lively(model, x):
     """Random weights and statistics, near those of the model's own activations: in a deep network others explode.
 
     For the same reason the branches of its bottlenecks add but little.
@@ -17,7 +17,7 @@ def lively(model):
     for layer in model.layers:
         if layer.name.endswith("_3_bn"):
             layer.gamma.assign(layer.gamma * 0.3)
-    settled(model)
+    settled(model, x=x)
     for layer in model.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
             gamma, beta, mean, variance = layer.get_weights()
