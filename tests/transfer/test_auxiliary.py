@@ -11,6 +11,7 @@ from tlkit.convert.to_tflite import tflite_from_keras
 from tlkit.errors import TlkitError
 from tlkit.models import registry
 from tlkit.models.auxiliary import auxiliaries_for, without_auxiliaries
+from tlkit.progress import Progress
 from tlkit.transfer.features import inference
 from tlkit.transfer.results import save_model
 from tlkit.transfer.training import Schedule, compile_for_training
@@ -99,7 +100,7 @@ def test_googlenet_trains_with_both_and_no_export_has_them(make_folder, tmp_path
 
     said = []
 
-    class Hearing(__import__("tlkit.progress", fromlist=["Progress"]).Progress):
+    class Hearing(Progress):
         def say(self, text):
             said.append(text)
 
