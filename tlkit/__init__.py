@@ -13,6 +13,10 @@ if TYPE_CHECKING:
 __all__ = ["Run", "__version__", "build", "finetune", "load_run", "resume"]
 
 
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
 def __getattr__(name: str) -> Any:  # noqa: ANN401
     if name not in __all__:
         raise AttributeError(f"module 'tlkit' has no attribute {name!r}")

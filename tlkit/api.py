@@ -151,7 +151,7 @@ def load_run(run: str | Path | None = None, runs: str | Path = DEFAULT_RUNS) -> 
 
 def build(
     name: str,
-    classes: int = 1000,
+    classes: int | None = None,
     input_size: int | None = None,
     weights: str | Path | None = None,
     head: "Head" = "original",
@@ -161,11 +161,12 @@ def build(
 
     Args:
         name: As `tlkit models` lists them; `keras:NAME` or `PATH.keras` (with `head="gap"`).
-        classes: Width of the final layer.
+        classes: Width of the final layer; the paper's when None.
         input_size: Side of the square input in pixels; the paper's when None.
         weights: `imagenet`, a file, `base` (those in `PATH.keras`), or None for random ones.
         head: `original` or `gap`.
-        **options: More arguments of the family's builder, such as `dropout`; `base_input` for `PATH.keras`.
+        **options: More arguments of the family's builder, such as `dropout`, `width_multiplier`, `groups` of AlexNet,
+            `shortcut` of a ResNet or `auxiliaries` of GoogLeNet; `base_input` for `PATH.keras`.
 
     Returns:
         A model from `[N, input_size, input_size, 3]` float32 RGB in [0, 255] to `[N, classes]` logits.
@@ -187,7 +188,7 @@ def build(
         return model
     path = Path(weights).expanduser() if weights != "imagenet" else None
     if path is None:
-        top = architecture.takes_top(head) or (head == "original" and classes == 1000)
+        top = architecture.takes_top(head) or (head == "original" and classes in (None, 1000))
         width = options.get("width_multiplier", 1.0)
         path = fetch_imagenet(architecture, input_size=model.input.shape[1], top=top, width_multiplier=width)
     load_weights(without_auxiliaries(model), architecture, path)

@@ -173,3 +173,26 @@ def test_lenet_sees_the_luma_of_its_rgb_input():
     x = photos(28)
     luma = (x @ np.array([0.299, 0.587, 0.114], np.float32))[..., None] / 255
     assert np.abs(grey(x).numpy() - luma).max() < 1e-6
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"name": "mobilenet_v2", "width": 0.5}, "mobilenet_v2 has no option 'width'. It has: .*width_multiplier"),
+        ({"name": "resnet18", "zero_last_gama": True}, "no option 'zero_last_gama'. Did you mean zero_last_gamma"),
+        ({"name": "vgg16", "head": "x"}, "head is 'gap' or 'original', not 'x'"),
+        ({"name": "vgg16", "classes": 0}, "classes must be a whole number above 0, not 0"),
+        ({"name": "vgg16", "classes": "ten"}, "classes must be a whole number above 0, not 'ten'"),
+        ({"name": "resnet18", "input_size": (96, 96)}, r"input_size must be a whole number above 0, not \(96, 96\)"),
+        ({"name": "alexnet", "groups": 3}, "alexnet can't be built with groups=3: .*divisible"),
+        ({"name": "lenet5", "activation": "nonsense"}, "lenet5 can't be built with activation='nonsense': Could not"),
+    ],
+)
+def test_options_that_a_builder_does_not_have_get_a_sentence(given, message):
+    with pytest.raises(OptionError, match=message):
+        registry.build(**given)
+
+
+def test_without_classes_a_model_is_that_of_the_paper():
+    assert registry.build("lenet5").count_params() == 61_706
+    assert registry.build("mobilenet_v2", input_size=32).output.shape[-1] == 1000

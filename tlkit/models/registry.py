@@ -4,6 +4,7 @@
 weights has `ORIGINS` beside its builder (see `origins.py`).
 """
 
+import inspect
 from typing import TYPE_CHECKING, Any
 
 from tlkit.errors import OptionError, UnknownNameError, did_you_mean
@@ -76,7 +77,7 @@ def check_width(architecture: Architecture, width: float) -> None:
 def build(
     name: str | Architecture,
     *,
-    classes: int = 1000,
+    classes: int | None = None,
     input_size: int | None = None,
     head: Head = "original",
     **options: Any,  # noqa: ANN401
@@ -85,7 +86,7 @@ def build(
 
     Args:
         name: One of `tlkit models`, or what `bases.find` returned.
-        classes: Width of the final layer.
+        classes: Width of the final layer; the paper's when None.
         input_size: Side of the square input in pixels; the paper's when None.
         head: `original` or `gap` (global average pooling, dropout, one Dense).
         **options: More arguments of the family's builder, such as `dropout` or `width_multiplier`.
@@ -95,12 +96,29 @@ def build(
 
     Raises:
         UnknownNameError: no such architecture.
-        OptionError: the input size does not fit, or a width multiplier is given where there is none.
+        OptionError: the input size does not fit, the builder has no such option, or the value of one is none.
     """
     architecture = find(name) if isinstance(name, str) else name
+    classes = architecture.params_classes if classes is None else classes
     size = architecture.input_size if input_size is None else input_size
+    for what, value in (("classes", classes), ("input_size", size)):
+        if not isinstance(value, int) or value < 1:
+            raise OptionError(f"{what} must be a whole number above 0, not {value!r}.")
+    if head not in ("gap", "original"):
+        raise OptionError(f"head is 'gap' or 'original', not {head!r}.{did_you_mean(str(head), ('gap', 'original'))}")
     check_input_size(architecture, head, size)
     if "width_multiplier" in options:
         check_width(architecture, options["width_multiplier"])
     builder = getattr(architecture.module, architecture.builder)
-    return builder(classes=classes, input_size=size, head=head, **{**architecture.options, **options})
+    known = [option for option in inspect.signature(builder).parameters if option not in architecture.options]
+    if unknown := [option for option in options if option not in known and option not in architecture.options]:
+        raise OptionError(
+            f"{architecture.name} has no option {unknown[0]!r}.{did_you_mean(unknown[0], known)} "
+            f"It has: {', '.join(known)}."
+        )
+    try:
+        return builder(classes=classes, input_size=size, head=head, **{**architecture.options, **options})
+    except ValueError as err:  # what Keras says to a value that is none of its own
+        reason = str(err).strip().partition("\n")[0]
+        chosen = ", ".join(f"{key}={value!r}" for key, value in options.items()) or "these options"
+        raise OptionError(f"{architecture.name} can't be built with {chosen}: {reason}") from err

@@ -66,6 +66,9 @@ def prepare(options: FinetuneOptions, decided: Plan, photos: PhotoSet, progress:
             f"{len(model.outputs) - 1} auxiliary classifiers help in training, each with {auxiliaries.loss_weight:g} "
             "of the loss; no file will hold them"
         )
+    elif architecture.auxiliaries is not None and architecture.auxiliaries.stage not in decided.frozen:
+        least = architecture.auxiliaries.min_input_size
+        progress.say(f"Without auxiliary classifiers: they need an input of at least {least} pixels")
     weights = _load(without_auxiliaries(model), decided, progress)
     if decided.frozen or weights["source"] != "none":
         _start_at_zero(model)

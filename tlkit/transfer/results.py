@@ -39,7 +39,7 @@ def save_predictions(folder: Path, photos: PhotoSet, probabilities: np.ndarray) 
 
 def save_history(folder: Path, rows: Sequence[Mapping[str, float]]) -> None:
     """Saves `history.csv`: one row an epoch; none when the first epoch was interrupted."""
-    names = list(rows[0]) if rows else ["epoch"]
+    names = ["epoch", "loss", "accuracy", "val_loss", "val_accuracy", "learning_rate", "seconds"]
     cells = ([f"{row[name]:.6g}" for name in names] for row in rows)
     write_text(folder / "history.csv", csv_text([names, *cells]))
 
