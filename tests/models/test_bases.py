@@ -163,7 +163,7 @@ def test_stages_end_where_the_resolution_halves(name, channels):
 def test_names_are_the_same_in_every_process(saved):
     first = [layer.name for layer in built("keras:MobileNetV3Small", 32)[1].layers]
     constructors.build("MobileNetV3Small", 32)
-    foreign._of_keras.cache_clear()
+    foreign.forget()
     assert [layer.name for layer in built("keras:MobileNetV3Small", 32)[1].layers] == first
     assert "stage1_rescaling" in first and first[-1] == "head_logits"
 

@@ -134,7 +134,7 @@ def test_wrong_options_are_told_before_anything_is_read(options, tmp_path):
         plan(options(SMALL, freeze="last:6"))
     with pytest.raises(OptionError, match="keras:MobileNetV3Small is taken without its classifier"):
         plan(options(SMALL, head="original"))
-    with pytest.raises(OptionError, match=r"comes in one width, so --width 0.5 .*mobilenet_v2"):
+    with pytest.raises(OptionError, match=r"has no width multiplier .0.5 was given.*mobilenet_v2"):
         plan(options(SMALL, width=0.5))
     with pytest.raises(OptionError, match="what keras:MobileNetV3Small takes is known"):
         plan(options(SMALL, base_input="0..1"))
@@ -258,10 +258,10 @@ def test_a_width_is_planned():
 
 
 def test_a_width_is_checked(options, tmp_path):
-    with pytest.raises(OptionError, match=r"vgg16 comes in one width, so --width 0.5 can't be.*mobilenet_v2"):
+    with pytest.raises(OptionError, match=r"vgg16 has no width multiplier .0.5 was given.*mobilenet_v2"):
         plan(options("vgg16", width=0.5))
     for width in (0.0, -1.0, 99.0, float("nan")):
-        with pytest.raises(OptionError, match="--width must be from 0.1 to 4, not"):
+        with pytest.raises(OptionError, match="A width multiplier is more than 0 and at most 4, not"):
             plan(options("mobilenet_v2", width=width))
     with pytest.raises(WeightsError, match="no ImageNet weights of width 0.6 for"):
         finetune(options("mobilenet_v2", width=0.6, input_size=32))
