@@ -12,7 +12,7 @@ from keras import layers
 
 import tlkit
 from tlkit.cli.main import cli
-from tlkit.errors import BaseError, OptionError, UnknownNameError, WeightsError
+from tlkit.errors import BaseError, OptionError, TlkitError, UnknownNameError, WeightsError
 from tlkit.manifest import read_manifest, sha256_of
 from tlkit.models import constructors
 from tlkit.transfer import checkpoint, loop, training
@@ -114,6 +114,21 @@ def test_a_users_model_keeps_its_weights_and_learns(options, tmp_path):
     kernels = [next(x for x in m.layers if isinstance(x, layers.Conv2D)).get_weights()[0] for m in (ours, theirs)]
     assert np.array_equal(*kernels)
     assert manifest["metrics"]["val"]["accuracy"] > 0.6
+
+
+def test_a_saved_model_that_is_another_is_refused(options, tmp_path, monkeypatch):
+    path, real = mine(tmp_path / "mine.keras"), keras.saving.load_model
+
+    def other(name, **rest):
+        model = real(name, **rest)
+        if "probabilities" in [layer.name for layer in model.layers]:
+            model.get_layer("head_logits").bias.assign([9.0, 0.0])
+        return model
+
+    monkeypatch.setattr(keras.saving, "load_model", other)
+    with pytest.raises(TlkitError, match="saved model does not do what the trained one did: probabilities differ by"):
+        finetune(options(path, epochs=1))
+    assert not list((tmp_path / "runs").glob("*/model.keras"))
 
 
 def test_a_users_model_can_begin_anew(options, tmp_path):

@@ -74,7 +74,7 @@ def of_file(base: str, *, input_size: int | None, base_input: str | None) -> Arc
     path = Path(base).expanduser().absolute()
     own_model.check(path)
     options = {"base": str(path), "base_input": base_input, "sha256": sha256_of(path)}
-    found = _of_file(**options, size=input_size)
+    found = _of_file(str(path), base_input, str(options["sha256"]), input_size)
     default = own_model.input_size(found.original) or _DEFAULT_SIZE
     return _architecture(path.name, found, kind="file", default=default, least=1, options=options)
 
@@ -236,7 +236,7 @@ def foreign(
 
 
 def _normalize(model: keras.Model, found: Found) -> None:
-    """Carries over what a model's own normalization was adapted to: with random weights, too, it is part of the graph."""
+    """Carries over what a model's own normalization was adapted to: it belongs to the graph, not to the weights."""
     for call, name in found.names.items():
         if isinstance(call.operation, layers.Normalization) and call.has_state:
             layer = model.get_layer(name)

@@ -117,7 +117,7 @@ def _into_original(original: keras.Model, architecture: Architecture, path: Path
     """Loads a file as the constructor would; one with the classifier by the names of layers."""
     try:
         with warnings.catch_warnings():
-            # Of layers without values in the lists in which Keras also finds them; that they are missing is an error.
+            # Keras warns of each list of layers that a file lacks, and then raises of the layers: that is enough.
             warnings.filterwarnings("ignore", "Skipping nested container", UserWarning)
             try:
                 original.load_weights(path)

@@ -55,6 +55,8 @@ def _sharing(call: Call) -> int:
 def cut_head(graph: Graph) -> list[str]:
     """Cuts the classifier off: the output becomes the last feature map. Returns the names of the layers cut off.
 
+    Shapes must be measured.
+
     Raises:
         GraphError: there is no feature map, or something that is no classifier comes after the last one.
     """
@@ -62,6 +64,8 @@ def cut_head(graph: Graph) -> list[str]:
     for i, value in crossings(graph):
         operation = graph.calls[i].operation
         if len(value.shape) != 4 or isinstance(operation, _GLOBAL):
+            if not any(call.has_weights for call in graph.calls[:i]):
+                continue  # at the input there may be reshaping too: our LeNet averages channels so
             break
         last = i, value
     if last is None or not any(call.has_weights for call in graph.calls[: last[0] + 1]):
@@ -69,6 +73,7 @@ def cut_head(graph: Graph) -> list[str]:
             "has no feature map [N, height, width, channels] between its input and its classifier that everything "
             "passes through: tlkit puts its own head behind such a map"
         )
+    last = _before_scores(graph, last[0]) or last
     behind = graph.calls[last[0] + 1 :]
     for operation in (call.operation for call in behind if call.has_weights):
         if not isinstance(operation, _HEAD) and not _is_pointwise(operation):
@@ -78,6 +83,20 @@ def cut_head(graph: Graph) -> list[str]:
             )
     graph.calls, graph.output = graph.calls[: last[0] + 1], last[1]
     return [call.operation.name for call in behind]
+
+
+def _before_scores(graph: Graph, last: int) -> tuple[int, Value] | None:
+    """Returns what comes before a 1x1 convolution to class scores, which are then averaged (as NIN and SqueezeNet do).
+
+    It is one if nothing after it has weights, not even a normalization, and the output is as wide as it.
+    """
+    weighty = max(i for i, call in enumerate(graph.calls) if call.has_weights)
+    operation = graph.calls[weighty].operation
+    scores = graph.output.shape[1:] == (getattr(operation, "filters", None),) and _is_pointwise(operation)
+    if weighty > last or not scores or not any(call.has_weights for call in graph.calls[:weighty]):
+        return None
+    before = [(i, value) for i, value in crossings(graph) if i < weighty]
+    return before[-1] if before else None
 
 
 def _is_pointwise(operation: Any) -> bool:  # noqa: ANN401
@@ -138,7 +157,7 @@ def _with_weights(graph: Graph, ends: list[int]) -> list[int]:
 
 
 def clean(name: str) -> str:
-    """Returns a name of ASCII letters, digits and `_`: TensorFlow takes no other where a model is trained or exported."""
+    """Returns a name of ASCII letters, digits and `_`: TensorFlow trains and exports no model with others."""
     return re.sub(r"[^A-Za-z0-9_]", "_", name)
 
 
