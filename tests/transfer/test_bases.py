@@ -122,7 +122,7 @@ def test_a_saved_model_that_is_another_is_refused(options, tmp_path, monkeypatch
     def other(name, **rest):
         model = real(name, **rest)
         if "probabilities" in [layer.name for layer in model.layers]:
-            model.get_layer("head_logits").bias.assign([9.0, 0.0])
+            model.get_layer("head_logits").bias.assign([9.0, 0.0, 0.0])
         return model
 
     monkeypatch.setattr(keras.saving, "load_model", other)
