@@ -174,7 +174,7 @@ def build(
     Raises:
         TlkitError: an unknown name, a size that does not fit, weights that don't fit or can't be had.
     """
-    from tlkit.models import bases, foreign_weights, registry
+    from tlkit.models import bases, foreign, foreign_weights, registry
     from tlkit.models.auxiliary import without_auxiliaries
     from tlkit.models.imagenet import fetch_imagenet
     from tlkit.models.weights import load_weights
@@ -182,6 +182,7 @@ def build(
     architecture = bases.find(str(name), input_size=input_size, base_input=options.pop("base_input", None))
     model = registry.build(architecture, classes=classes, input_size=input_size, head=head, **options)
     if weights in (None, "none"):
+        foreign.forget()
         return model
     if architecture.foreign:
         foreign_weights.load(model, architecture, str(weights))

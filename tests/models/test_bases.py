@@ -1,10 +1,13 @@
 """Bases that others made: constructors of keras.applications, and models in files."""
 
 import contextlib
+import gc
 import hashlib
 import inspect
+import re
 import sys
 import warnings
+import weakref
 import zipfile
 
 import keras
@@ -13,8 +16,10 @@ import pytest
 from keras import layers
 
 from tlkit.errors import BaseError, OptionError, UnknownNameError, WeightsError
-from tlkit.models import bases, constructors, foreign, foreign_weights, graph, registry, stages
+from tlkit.models import bases, constructors, foreign, foreign_weights, graph, own_model, registry, stages
 from tlkit.models.imagenet import DownloadError, models_folder
+from tlkit.models.skeleton import without_weights
+from tlkit.transfer import results
 from tlkit.transfer.features import cut
 
 from ..conftest import photo, settled
@@ -163,7 +168,7 @@ def test_stages_end_where_the_resolution_halves(name, channels):
 def test_names_are_the_same_in_every_process(saved):
     first = [layer.name for layer in built("keras:MobileNetV3Small", 32)[1].layers]
     constructors.build("MobileNetV3Small", 32)
-    foreign._of_keras.cache_clear()
+    foreign.forget()
     assert [layer.name for layer in built("keras:MobileNetV3Small", 32)[1].layers] == first
     assert "stage1_rescaling" in first and first[-1] == "head_logits"
 
@@ -348,6 +353,184 @@ def test_base_input_is_checked():
         bases.find("keras:VGG16", base_input="caffe")
     with pytest.raises(OptionError, match="what vgg16 takes is known"):
         bases.find("vgg16", base_input="caffe")
+
+
+def test_a_base_input_that_the_graph_contradicts_is_refused(saved):
+    path = str(saved(tutorial(input_layers=[layers.Rescaling(1 / 255)])))
+    with pytest.raises(OptionError, match=r"--base-input 0..1 contradicts .*mine.keras: .* 0..255 itself.*Leave"):
+        bases.find(path, base_input="0..1")
+    assert bases.find(path, base_input="0..255").foreign == "file"
+
+
+@pytest.mark.parametrize(
+    "front",
+    [
+        [layers.Rescaling(1.0, [-123.68, -116.779, -103.939])],
+        [layers.Rescaling(1.0, name="input_rescaling")],
+        [layers.Rescaling(1.0), layers.Rescaling(1 / 255)],
+    ],
+    ids=["mean", "ours", "behind the identity"],
+)
+def test_a_run_of_ours_shows_that_it_takes_grey_levels(saved, front):
+    path = saved(tutorial(input_layers=front))
+    assert bases.find(str(path)).foreign == "file"
+    with pytest.raises(OptionError, match="contradicts"):
+        bases.find(str(path), base_input="torch")
+
+
+@pytest.mark.parametrize("name", ["vgg16", "lenet5", "alexnet"])
+def test_a_run_of_ours_is_a_base(tmp_path, name):
+    size = registry.find(name).smallest("gap")
+    ours = registry.build(name, classes=3, input_size=size, head="gap")
+    path = results.save_model(settled(ours), tmp_path)
+    architecture, model = built(path, size)
+    foreign_weights.load(model, architecture, "base")
+    assert np.allclose(features(model, pixels(size)), features(ours, pixels(size)), atol=1e-4)
+
+
+def test_an_adapted_normalization_is_kept(saved):
+    x = pixels(48)
+    normalization = layers.Normalization()
+    normalization.adapt(x.astype(np.float32))
+    mine = tutorial(input_layers=[normalization])
+    path = saved(mine)
+    wanted = mine.get_layer("backbone")(normalization(x), training=False).numpy()
+    architecture, model = built(path, 48)
+    ours = next(layer for layer in model.layers if isinstance(layer, layers.Normalization))
+    assert np.allclose(ours(x), normalization(x), atol=1e-5)  # with random weights, too
+    foreign_weights.load(model, architecture, "base")
+    assert np.allclose(features(model, x), wanted, atol=1e-5)
+
+
+def stem_of(model, x):
+    layer = next(layer for layer in model.layers if layer.name.endswith("stem_conv"))
+    return keras.Model(model.input, layer.input)(x.astype(np.float32)).numpy()
+
+
+def test_efficientnet_is_scaled_as_for_its_imagenet_weights(tmp_path, monkeypatch):
+    original = constructors.build("EfficientNetB0", 32)
+    normalization = next(layer for layer in original.layers if isinstance(layer, layers.Normalization))
+    normalization.set_weights([np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225]), np.array(0)])
+    original.save_weights(tmp_path / "w.weights.h5")
+    module = sys.modules[constructors.find("EfficientNetB0").__module__]
+    with monkeypatch.context() as patch:
+        patch.setattr(module.file_utils, "get_file", lambda *_, **__: str(tmp_path / "w.weights.h5"))
+        theirs = keras.applications.EfficientNetB0(include_top=False, input_shape=(32, 32, 3))
+    next(layer for layer in theirs.layers if isinstance(layer, layers.Normalization)).finalize_state()
+    architecture, model = built("keras:EfficientNetB0", 32)
+    foreign_weights.load(model, architecture, str(tmp_path / "w.weights.h5"))
+    x = pixels(32)
+    standardized = (x / 255 - [0.485, 0.456, 0.406]) / np.array([0.229, 0.224, 0.225])
+    assert np.allclose(stem_of(model, x)[:, :-1, :-1], standardized, atol=1e-4)
+    assert np.allclose(stem_of(model, x), stem_of(theirs, x), atol=1e-5)
+    model.save(tmp_path / "ours.keras")
+    assert np.allclose(stem_of(keras.saving.load_model(tmp_path / "ours.keras"), x), stem_of(model, x), atol=1e-6)
+
+
+@pytest.mark.slow
+def test_graphs_are_those_for_imagenet_weights():
+    different = []
+    with without_weights():
+        for name in constructors.names():
+            size = 331 if name == "NASNetLarge" else 224 if name == "NASNetMobile" else constructors.sizes(name)[1]
+            kinds = [
+                [type(layer).__name__ for layer in model.layers]
+                for model in (constructors.build(name, size), constructors._construct(name, size, None))
+            ]
+            if kinds[0] != kinds[1]:
+                different.append(name)
+                assert [*kinds[0][:3], *kinds[0][4:]] == kinds[1] and kinds[0][3] == "Rescaling"
+    assert different == [f"EfficientNetB{i}" for i in range(8)]
+
+
+def test_weights_of_a_deeper_network_are_refused(tmp_path):
+    constructors.build("VGG19", 32).save_weights(tmp_path / "deep.weights.h5")
+    save(constructors.build("VGG19", 32), tmp_path / "deep.h5")
+    run = results.save_model(built("keras:VGG19", 32)[1], tmp_path)
+    architecture = bases.find("keras:VGG16", input_size=32)
+    for path, layer in ((tmp_path / "deep.h5", "block3_conv4"), (run, "stage3_block3_conv4")):
+        with pytest.raises(WeightsError, match=f"not for keras:VGG16 but for a deeper network: .*16 .*{layer}.*13"):
+            loaded(architecture, path)
+    with pytest.raises(WeightsError, match="deep.weights.h5 is not for keras:VGG16"):
+        loaded(architecture, tmp_path / "deep.weights.h5")
+
+
+def test_a_file_that_does_not_fit_is_told_once(small, tmp_path, recwarn):
+    constructors.build("MobileNet", 32).save_weights(tmp_path / "other.weights.h5")
+    with pytest.raises(WeightsError, match="is not for keras:MobileNetV3Small"):
+        loaded(small[1], tmp_path / "other.weights.h5")
+    assert not [warning for warning in recwarn if "Skipping nested container" in str(warning.message)]
+
+
+def test_a_base_is_read_once_and_freed(saved, monkeypatch):
+    path, reads, real = saved(tutorial(input_layers=[layers.Rescaling(1 / 255)])), [], own_model.load
+
+    def load(path):
+        model = real(path)
+        reads.append(weakref.ref(model))
+        return model
+
+    monkeypatch.setattr(own_model, "load", load)
+    architecture = bases.find(str(path))  # as `plan` does without --input-size
+    model = registry.build(architecture, classes=3, input_size=48, head="gap")
+    foreign_weights.load(model, architecture, "base")
+    assert len(reads) == 1
+    gc.collect()
+    assert reads[0]() is None
+
+
+@pytest.mark.parametrize("name", ["_mine", "модель", "(копия) my model", "1"])
+def test_names_are_ones_that_tensorflow_takes(saved, name):
+    image = keras.Input((32, 32, 3))
+    x = layers.Rescaling(1 / 255)(image)
+    for layer in ("my conv 8", "my-conv-8", "été"):
+        x = layers.Conv2D(4, 3, name=layer)(x)
+    path = saved(keras.Model(image, layers.Dense(2)(layers.Flatten()(x))), f"{name}.keras")
+    architecture, model = built(path, 32)
+    foreign_weights.load(model, architecture, "base")
+    assert all(re.fullmatch("[A-Za-z][A-Za-z0-9_]*", one) for one in (model.name, *(x.name for x in model.layers)))
+    assert [x.name for x in model.layers][3:6] == ["stage1_my_conv_8", "stage1_my_conv_8_2", "stage1__t_"]
+
+
+@pytest.mark.parametrize("reused", [layers.ReLU(), layers.MaxPooling2D()], ids=["relu", "pool"])
+def test_a_reused_layer_without_weights_ends_no_less_stages(saved, reused):
+    image = keras.Input((64, 64, 3))
+    x = layers.Rescaling(1 / 255)(image)
+    for filters in (8, 16, 32):
+        x = reused(layers.Conv2D(filters, 3, strides=2, padding="same")(x))
+    path = saved(keras.Model(image, layers.Dense(2)(layers.GlobalAveragePooling2D()(x))))
+    architecture, model = built(path, 64)
+    foreign_weights.load(model, architecture, "base")
+    assert architecture.stages == ("stage1", "stage2", "stage3")
+    wanted = keras.Model(image, x)(pixels(64)).numpy()
+    assert np.allclose(features(model, pixels(64)), wanted, atol=1e-5)
+    for count in (1, 2):
+        parts = cut(model, architecture.stages[:count])
+        found = parts.tail(parts.backbone(pixels(64).astype(np.float32)))
+        assert np.allclose(found, model(pixels(64).astype(np.float32)), atol=1e-5)
+
+
+@pytest.mark.parametrize("normalized", [False, True])
+def test_averaged_class_scores_are_no_features(saved, normalized):
+    image = keras.Input((32, 32, 3))
+    x = layers.ReLU(name="last")(layers.Conv2D(8, 3, strides=2)(layers.Rescaling(1 / 255)(image)))
+    x = layers.Conv2D(5, 1, name="scores")(x)
+    x = layers.BatchNormalization()(x) if normalized else x  # then they are features, as MobileNetV2's 1280 are
+    path = saved(keras.Model(image, layers.GlobalAveragePooling2D()(layers.ReLU()(x))))
+    architecture, model = built(path, 32)
+    assert model.get_layer("head_pool").input.shape[-1] == (5 if normalized else 8)
+    assert ("that is scores" in architecture.remarks[0]) != normalized
+
+
+def test_a_file_that_would_fill_the_memory_is_not_read(tmp_path):
+    for name in ("config.json", "metadata.json", "model.weights.h5"):
+        path = tmp_path / f"{name}.keras"
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+            archive.writestr(name, b" " * (65 * 2**20))
+        with pytest.raises(BaseError, match=rf"its {name} of .* bytes would become 68,157,440"):
+            bases.find(str(path))
+    with pytest.raises(WeightsError, match="its model.weights.h5 of .* bytes would become 68,157,440"):
+        loaded(bases.find("keras:MobileNetV3Small", input_size=32), path)
 
 
 def test_blue_first_needs_a_convolution_at_the_input(saved):

@@ -12,7 +12,7 @@ from keras import layers
 
 import tlkit
 from tlkit.cli.main import cli
-from tlkit.errors import BaseError, OptionError, UnknownNameError, WeightsError
+from tlkit.errors import BaseError, OptionError, TlkitError, UnknownNameError, WeightsError
 from tlkit.manifest import read_manifest, sha256_of
 from tlkit.models import constructors
 from tlkit.transfer import checkpoint, loop, training
@@ -116,6 +116,21 @@ def test_a_users_model_keeps_its_weights_and_learns(options, tmp_path):
     assert manifest["metrics"]["val"]["accuracy"] > 0.6
 
 
+def test_a_saved_model_that_is_another_is_refused(options, tmp_path, monkeypatch):
+    path, real = mine(tmp_path / "mine.keras"), keras.saving.load_model
+
+    def other(name, **rest):
+        model = real(name, **rest)
+        if "probabilities" in [layer.name for layer in model.layers]:
+            model.get_layer("head_logits").bias.assign([9.0, 0.0, 0.0])
+        return model
+
+    monkeypatch.setattr(keras.saving, "load_model", other)
+    with pytest.raises(TlkitError, match="saved model does not do what the trained one did: probabilities differ by"):
+        finetune(options(path, epochs=1))
+    assert not list((tmp_path / "runs").glob("*/model.keras"))
+
+
 def test_a_users_model_can_begin_anew(options, tmp_path):
     path = mine(tmp_path / "mine.keras")
     manifest = read_manifest(finetune(options(path, weights="none", epochs=1)))
@@ -134,7 +149,7 @@ def test_wrong_options_are_told_before_anything_is_read(options, tmp_path):
         plan(options(SMALL, freeze="last:6"))
     with pytest.raises(OptionError, match="keras:MobileNetV3Small is taken without its classifier"):
         plan(options(SMALL, head="original"))
-    with pytest.raises(OptionError, match=r"comes in one width, so --width 0.5 .*mobilenet_v2"):
+    with pytest.raises(OptionError, match=r"has no width multiplier .0.5 was given.*mobilenet_v2"):
         plan(options(SMALL, width=0.5))
     with pytest.raises(OptionError, match="what keras:MobileNetV3Small takes is known"):
         plan(options(SMALL, base_input="0..1"))
@@ -258,10 +273,10 @@ def test_a_width_is_planned():
 
 
 def test_a_width_is_checked(options, tmp_path):
-    with pytest.raises(OptionError, match=r"vgg16 comes in one width, so --width 0.5 can't be.*mobilenet_v2"):
+    with pytest.raises(OptionError, match=r"vgg16 has no width multiplier .0.5 was given.*mobilenet_v2"):
         plan(options("vgg16", width=0.5))
     for width in (0.0, -1.0, 99.0, float("nan")):
-        with pytest.raises(OptionError, match="--width must be from 0.1 to 4, not"):
+        with pytest.raises(OptionError, match="A width multiplier is more than 0 and at most 4, not"):
             plan(options("mobilenet_v2", width=width))
     with pytest.raises(WeightsError, match="no ImageNet weights of width 0.6 for"):
         finetune(options("mobilenet_v2", width=0.6, input_size=32))

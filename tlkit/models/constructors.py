@@ -1,10 +1,11 @@
 """The constructors of `keras.applications`: their names, sizes, preprocessing and published weights."""
 
+import contextlib
 import difflib
 import inspect
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NoReturn
@@ -80,12 +81,36 @@ def sizes(name: str) -> tuple[int, int]:
     return SIZES.get(name, (224, 32))
 
 
-def build(name: str, input_size: int, weights: str | None = None) -> keras.Model:
-    """Builds a network of keras.applications without its classifier, with random weights unless `weights` says more.
+def build(name: str, input_size: int) -> keras.Model:
+    """Builds a network of keras.applications without its classifier, with random weights.
+
+    Its graph is that for ImageNet weights, where there are any for that size: EfficientNet has one more Rescaling then.
 
     Raises:
         OptionError: it does not take that size; Keras says why.
     """
+    with _replaced(file_utils, "get_file", lambda *_, **__: ""), _replaced(keras.Model, "load_weights", _no_weights):
+        try:
+            return _construct(name, input_size, "imagenet")
+        except OptionError:
+            return _construct(name, input_size, None)
+
+
+def _no_weights(*_: Any, **__: Any) -> None:  # noqa: ANN401
+    """Takes the place of `Model.load_weights`."""
+
+
+@contextlib.contextmanager
+def _replaced(owner: Any, name: str, value: Any) -> Iterator[None]:  # noqa: ANN401
+    real = getattr(owner, name)
+    setattr(owner, name, value)
+    try:
+        yield
+    finally:
+        setattr(owner, name, real)
+
+
+def _construct(name: str, input_size: int, weights: str | None) -> keras.Model:
     constructor = find(name)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of sizes that no published file was trained on
@@ -153,14 +178,11 @@ def fetch_weights(name: str, input_size: int, progress: Progress | None = None) 
         kind = {"sha256" if len(checksum) == 64 else "md5": checksum} if checksum else {}
         raise _Asked(PublishedFile(url=origin or "", name=fname, **kind))
 
-    real = file_utils.get_file
-    file_utils.get_file = asked
     try:
-        build(name, input_size, weights="imagenet")
+        with _replaced(file_utils, "get_file", asked):
+            _construct(name, input_size, "imagenet")
     except _Asked as answer:
         file = answer.file
     else:
         raise WeightsError(f"There are no ImageNet weights for {PREFIX}{name}. Use --weights none or a file.")
-    finally:
-        file_utils.get_file = real
     return fetch(file, of=f"{PREFIX}{name}", source=f"keras.applications.{name}", progress=progress)

@@ -1,21 +1,21 @@
 """How pretrained weights reach a foreign base: by Keras into the original, then layer by layer into ours."""
 
-import io
-import zipfile
+import warnings
 from pathlib import Path
-from typing import Any
 
 import h5py
 import keras
 import numpy as np
 
-from tlkit.errors import OptionError, WeightsError
+from tlkit.errors import OptionError, WeightsError, some
 from tlkit.manifest import sha256_of
-from tlkit.models import constructors, weights
+from tlkit.models import constructors
 from tlkit.models.architecture import Architecture
 from tlkit.models.bases import PREFIX
-from tlkit.models.foreign import Found, found_of
+from tlkit.models.foreign import Found, forget, found_of
+from tlkit.models.hdf5_file import open_keras
 from tlkit.models.weights import Loaded
+from tlkit.models.weights import load_weights as load_ours
 from tlkit.progress import Progress
 
 _SUFFIXES = (".weights.h5", ".h5", ".hdf5", ".keras")
@@ -61,38 +61,70 @@ def load_weights(model: keras.Model, architecture: Architecture, path: Path) -> 
     if not path.name.endswith(_SUFFIXES):
         raise WeightsError(f"{path.name} is no weights file: tlkit reads .weights.h5, .h5 and .keras.")
     found = found_of(architecture, model.input.shape[1])
+    ours = False
     if architecture.foreign == "keras":
-        if _is_ours(path):
-            return weights.load_weights(model, architecture, path)
-        _into_original(found.original, architecture, path)
-    _carry(found, model, path)
-    return Loaded(sha256=sha256_of(path), head=False)
+        shapes = _shapes(path)
+        ours = "head_logits" in shapes  # saved from a model with our names, its first kernels reversed already
+        if not ours:
+            _into_original(found.original, architecture, path)
+        _check_depth(found, architecture, shapes, path)
+    if ours:
+        loaded = load_ours(model, architecture, path)
+    else:
+        _carry(found, model, path)
+        loaded = Loaded(sha256=sha256_of(path), head=False)
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.Normalization):
+            layer.finalize_state()  # it computes with what is made of its weights, not with these
+    forget()
+    return loaded
 
 
-def _is_ours(path: Path) -> bool:
-    """Whether a file was saved from a model with our names, so with its first kernels reversed already."""
+def _shapes(path: Path) -> dict[str, list[tuple[int, ...]]]:
+    """Returns the shapes of the tensors of every layer in a file, by the layer's name."""
     try:
-        content: Any = path
-        if path.suffix == ".keras":
-            with zipfile.ZipFile(path) as archive:
-                content = io.BytesIO(archive.read("model.weights.h5"))
-        with h5py.File(content, "r") as file:
-            names: list[str] = []
-            file.visititems(lambda key, group: names.append(str(group.attrs.get("name", key))))
-    except (OSError, KeyError, RuntimeError, zipfile.BadZipFile) as err:
+        with open_keras(path) as file:
+            return {name: [tensor.shape for tensor in tensors] for name, tensors in file.layers.items()}
+    except (OSError, KeyError, ValueError, TypeError, AttributeError, RuntimeError) as err:  # odd HDF5 in h5py
         raise WeightsError(f"{path} can't be read as a weights file ({_reason(err)}). Fetch it again.") from err
-    return any(name.rpartition("/")[2] == "head_logits" for name in names)
+
+
+def _check_depth(
+    found: Found, architecture: Architecture, shapes: dict[str, list[tuple[int, ...]]], path: Path
+) -> None:
+    """Refuses the file of a deeper network of the same family: all the layers that are needed are found in it.
+
+    Kernels larger than 1x1 are counted: classifiers have none, and what makes a network deeper has some.
+    """
+    spatial = [name for name, tensors in shapes.items() if any(map(_is_spatial, tensors))]
+    needed = {call.operation for call in found.names if call.has_state}
+    count = sum(any(_is_spatial(tuple(weight.shape)) for weight in one.weights) for one in needed)
+    if len(spatial) > count:
+        known = {*(one.name for one in needed), *found.names.values()}
+        extra = [name for name in spatial if name not in known]
+        which = f", such as {some(extra, 3)}," if extra else ""
+        raise WeightsError(
+            f"{path.name} is not for {architecture.name} but for a deeper network: it has {len(spatial)} convolutions "
+            f"larger than 1x1{which} where {architecture.name} has {count}. Check --base and --weights."
+        )
+
+
+def _is_spatial(shape: tuple[int, ...]) -> bool:
+    return len(shape) == 4 and max(shape[:2]) > 1
 
 
 def _into_original(original: keras.Model, architecture: Architecture, path: Path) -> None:
     """Loads a file as the constructor would; one with the classifier by the names of layers."""
     try:
-        try:
-            original.load_weights(path)
-        except ValueError:
-            if not _holds_all(original, path):
-                raise
-            original.load_weights(path, by_name=True)
+        with warnings.catch_warnings():
+            # Keras warns of each list of layers that a file lacks, and then raises of the layers: that is enough.
+            warnings.filterwarnings("ignore", "Skipping nested container", UserWarning)
+            try:
+                original.load_weights(path)
+            except ValueError:
+                if not _holds_all(original, path):
+                    raise
+                original.load_weights(path, by_name=True)
     except Exception as err:  # what odd HDF5 provokes in Keras
         raise WeightsError(
             f"{path.name} is not for {architecture.name} ({_reason(err)}). Check --base and --weights; of the files "
@@ -111,9 +143,9 @@ def _holds_all(original: keras.Model, path: Path) -> bool:
 def _carry(found: Found, model: keras.Model, path: Path) -> None:
     """Assigns every layer of the original to ours; kernels that take blue first are reversed."""
     values = {
-        name: [keras.ops.convert_to_numpy(weight) for weight in operation.weights]
-        for operation, name in found.names.items()
-        if getattr(operation, "weights", ())
+        name: [keras.ops.convert_to_numpy(weight) for weight in call.operation.weights]
+        for call, name in found.names.items()
+        if call.has_state
     }
     for name, arrays in values.items():
         if not all(np.isfinite(array).all() for array in arrays):

@@ -35,7 +35,12 @@ class Call:
     @property
     def has_weights(self) -> bool:
         """Whether training could move something in it, frozen or not."""
-        return bool(getattr(self.operation, "weights", ())) and not isinstance(self.operation, layers.Normalization)
+        return self.has_state and not isinstance(self.operation, layers.Normalization)
+
+    @property
+    def has_state(self) -> bool:
+        """Whether its layer holds values, so that every use of it must be of one and the same layer."""
+        return bool(getattr(self.operation, "weights", ()))
 
     def symbolic(self, tensors: dict[Value, Any]) -> tuple[Any, Any]:
         """Returns its arguments with tensors in place of values."""
@@ -154,18 +159,22 @@ def measure(graph: Graph, input_size: int) -> None:
             raise GraphError(f"can't take {input_size} pixels: nothing would be left. Use a larger --input-size")
 
 
-def rebuild(graph: Graph, image: keras.KerasTensor, names: dict[Any, str]) -> keras.KerasTensor:
+def rebuild(graph: Graph, image: keras.KerasTensor, names: dict[Call, str]) -> keras.KerasTensor:
     """Builds the graph anew on a tensor, with random weights, and returns its output.
+
+    Calls of one name share a layer.
 
     Raises:
         GraphError: a layer can't be made from its config.
     """
-    tensors, made = {graph.image: image}, {}
+    tensors: dict[Value, Any] = {graph.image: image}
+    made: dict[str, Any] = {}
     for call in graph.calls:
-        if call.operation not in made:
-            made[call.operation] = _copy(call.operation, names[call.operation])
+        name = names[call]
+        if name not in made:
+            made[name] = _copy(call.operation, name)
         args, kwargs = call.symbolic(tensors)
-        outputs = keras.tree.flatten(made[call.operation](*args, **kwargs))
+        outputs = keras.tree.flatten(made[name](*args, **kwargs))
         tensors.update(zip(call.outputs, outputs, strict=True))
     return tensors[graph.output]
 

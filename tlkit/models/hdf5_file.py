@@ -16,6 +16,7 @@ from tlkit.models.origins import Normalization
 from tlkit.models.tensors import Tensor, WeightsFile
 
 _MAX_CONFIG = 64 * 2**20  # bytes; MobileNetV2's takes 0.1 MB
+_MAX_RATIO = 20  # of compression
 
 
 @contextlib.contextmanager
@@ -29,6 +30,7 @@ def open_keras(path: Path) -> Iterator[WeightsFile]:
     try:
         if path.suffix == ".keras":
             with zipfile.ZipFile(path) as archive:
+                check_size(archive.getinfo("model.weights.h5"))
                 content: Any = io.BytesIO(archive.read("model.weights.h5"))
                 normalization = _normalization(archive, path)
         else:
@@ -39,6 +41,19 @@ def open_keras(path: Path) -> Iterator[WeightsFile]:
         raise WeightsError(f"{path} can't be read as a weights file ({reason}). Fetch it again.") from err
     with file:
         yield WeightsFile(layers=_layers(file, path), normalization=normalization)
+
+
+def check_size(info: zipfile.ZipInfo) -> None:
+    """Checks, before it is read, that a part of a `.keras` file is no larger than such a part may be.
+
+    Raises:
+        ValueError: it would fill the memory. Keras does not compress; weights hardly can be.
+    """
+    limit = _MAX_CONFIG
+    if not info.filename.endswith(".json"):
+        limit = max(limit, _MAX_RATIO * info.compress_size)
+    if info.file_size > limit:
+        raise ValueError(f"its {info.filename} of {info.compress_size:,} bytes would become {info.file_size:,}")
 
 
 def _normalization(archive: zipfile.ZipFile, path: Path) -> Normalization | None:

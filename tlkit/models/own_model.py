@@ -12,6 +12,7 @@ from keras import layers
 
 from tlkit.errors import BaseError
 from tlkit.models.graph import Call, Graph, Value
+from tlkit.models.hdf5_file import check_size
 
 _SAVE = "Load it where it was made and save it with: model.save('model.keras')"
 
@@ -34,6 +35,8 @@ def check(path: Path) -> None:
         raise BaseError(f"{path} is no .keras file, and tlkit takes no other as a base. {_SAVE}")
     try:
         with zipfile.ZipFile(path) as archive:
+            for info in archive.infolist():
+                check_size(info)
             config = json.loads(archive.read("config.json"))
     except (zipfile.BadZipFile, KeyError, ValueError, OSError, RecursionError) as err:
         raise BaseError(f"{path} is no Keras model, or is damaged ({_reason(err)}). {_SAVE}") from err
@@ -101,15 +104,23 @@ def input_of(body: Graph) -> str | None:
             continue
         if _on_grey_levels(call):
             return "0..255"
-        if not call.has_weights and not isinstance(call.operation, layers.Rescaling | layers.Normalization):
+        normalizes = isinstance(call.operation, layers.Rescaling | layers.Normalization)
+        if not call.has_weights and (not normalizes or _is_identity(call.operation)):
             reached |= set(call.outputs)
     return None
+
+
+def _is_identity(operation: layers.Layer) -> bool:
+    if not isinstance(operation, layers.Rescaling):
+        return False
+    return bool(np.all(np.equal(operation.scale, 1)) and np.all(np.equal(operation.offset, 0)))
 
 
 def _on_grey_levels(call: Call) -> bool:
     operation = call.operation
     if isinstance(operation, layers.Rescaling):
-        return bool(np.max(np.abs(operation.scale)) < 0.1)
+        by_tlkit = operation.name == "input_rescaling"  # every model of ours takes RGB in [0, 255]
+        return by_tlkit or bool(np.max(np.abs(operation.scale)) < 0.1 or np.max(np.abs(operation.offset)) > 50)
     if isinstance(operation, layers.Normalization):
         mean = [np.asarray(keras.ops.convert_to_numpy(weight)) for weight in operation.weights[:1]]
         mean += [np.asarray(operation.input_mean)] if operation.input_mean is not None else []

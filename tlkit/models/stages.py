@@ -10,7 +10,7 @@ from typing import Any
 
 from keras import layers
 
-from tlkit.models.graph import Graph, GraphError, Value
+from tlkit.models.graph import Call, Graph, GraphError, Value
 
 # A map at most this much as wide as a stage's first begins the next stage; convolutions without padding take less.
 _NEXT = 0.7
@@ -37,18 +37,25 @@ def crossings(graph: Graph) -> Iterator[tuple[int, Value]]:
     last_use[graph.output] = len(graph.calls)
     uses: dict[int, list[int]] = {}
     for i, call in enumerate(graph.calls):
-        uses.setdefault(id(call.operation), []).append(i)
+        uses.setdefault(_sharing(call), []).append(i)
     live, inside = {graph.image}, 0  # `inside`: layers with shared weights that are used before and after
     for i, call in enumerate(graph.calls):
-        own = uses[id(call.operation)]
+        own = uses[_sharing(call)]
         inside += (len(own) > 1 and i == own[0]) - (len(own) > 1 and i == own[-1])
         live = {value for value in (*live, *call.outputs) if last_use.get(value, -1) > i}
         if len(live) == 1 and not inside and len(own) == 1 and set(call.outputs) == live:
             yield i, call.outputs[0]
 
 
+def _sharing(call: Call) -> int:
+    """What calls that share a layer have in common; without values in it, each gets a layer of its own."""
+    return id(call.operation if call.has_state else call)
+
+
 def cut_head(graph: Graph) -> list[str]:
     """Cuts the classifier off: the output becomes the last feature map. Returns the names of the layers cut off.
+
+    Shapes must be measured.
 
     Raises:
         GraphError: there is no feature map, or something that is no classifier comes after the last one.
@@ -57,6 +64,8 @@ def cut_head(graph: Graph) -> list[str]:
     for i, value in crossings(graph):
         operation = graph.calls[i].operation
         if len(value.shape) != 4 or isinstance(operation, _GLOBAL):
+            if not any(call.has_weights for call in graph.calls[:i]):
+                continue  # at the input there may be reshaping too: our LeNet averages channels so
             break
         last = i, value
     if last is None or not any(call.has_weights for call in graph.calls[: last[0] + 1]):
@@ -64,6 +73,7 @@ def cut_head(graph: Graph) -> list[str]:
             "has no feature map [N, height, width, channels] between its input and its classifier that everything "
             "passes through: tlkit puts its own head behind such a map"
         )
+    last = _before_scores(graph, last[0]) or last
     behind = graph.calls[last[0] + 1 :]
     for operation in (call.operation for call in behind if call.has_weights):
         if not isinstance(operation, _HEAD) and not _is_pointwise(operation):
@@ -73,6 +83,20 @@ def cut_head(graph: Graph) -> list[str]:
             )
     graph.calls, graph.output = graph.calls[: last[0] + 1], last[1]
     return [call.operation.name for call in behind]
+
+
+def _before_scores(graph: Graph, last: int) -> tuple[int, Value] | None:
+    """Returns what comes before a 1x1 convolution to class scores, which are then averaged (as NIN and SqueezeNet do).
+
+    It is one if nothing after it has weights, not even a normalization, and the output is as wide as it.
+    """
+    weighty = max(i for i, call in enumerate(graph.calls) if call.has_weights)
+    operation = graph.calls[weighty].operation
+    scores = graph.output.shape[1:] == (getattr(operation, "filters", None),) and _is_pointwise(operation)
+    if weighty > last or not scores or not any(call.has_weights for call in graph.calls[:weighty]):
+        return None
+    before = [(i, value) for i, value in crossings(graph) if i < weighty]
+    return before[-1] if before else None
 
 
 def _is_pointwise(operation: Any) -> bool:  # noqa: ANN401
@@ -132,41 +156,49 @@ def _with_weights(graph: Graph, ends: list[int]) -> list[int]:
     return kept
 
 
-def names_of(graph: Graph, ends: Sequence[int]) -> dict[Any, str]:
-    """Returns a name for every layer and operation: its stage, `_`, and its own name.
+def clean(name: str) -> str:
+    """Returns a name of ASCII letters, digits and `_`: TensorFlow trains and exports no model with others."""
+    return re.sub(r"[^A-Za-z0-9_]", "_", name)
 
-    Names that Keras numbers through a process (`conv2d_7`) are counted anew, so that they are the same everywhere.
+
+def names_of(graph: Graph, ends: Sequence[int]) -> dict[Call, str]:
+    """Returns a name for every call: its stage, `_`, and its layer's or operation's own name, cleaned.
+
+    Calls that share a layer with weights share its name. Names that Keras numbers through a process (`conv2d_7`) are
+    counted anew, so that they are the same everywhere.
     """
-    names: dict[Any, str] = {}
+    names: dict[Call, str] = {}
+    shared: dict[int, str] = {}
     taken: set[str] = set()
     for i, call in enumerate(graph.calls):
-        if call.operation in names:
+        if _sharing(call) in shared:
+            names[call] = shared[_sharing(call)]
             continue
         own, kind = call.operation.name, type(call.operation).__name__.lower()
         if re.fullmatch(rf"{re.escape(kind)}\d*", own.replace("_", "")):
             own = re.sub(r"_\d+$", "", own)
         stage = f"stage{next(k for k, end in enumerate(ends, start=1) if i <= end)}"
-        name, count = f"{stage}_{own}", 1
+        name, count = f"{stage}_{clean(own)}", 1
         while name in taken:
             count += 1
-            name = f"{stage}_{own}_{count}"
+            name = f"{stage}_{clean(own)}_{count}"
         taken.add(name)
-        names[call.operation] = name
+        names[call] = shared[_sharing(call)] = name
     return names
 
 
-def first_convolutions(graph: Graph) -> list[Any]:
-    """Returns the convolutions that see the image's channels.
+def first_convolutions(graph: Graph) -> list[Call]:
+    """Returns the calls of the convolutions that see the image's channels.
 
     Raises:
         GraphError: something else sees them first.
     """
-    reached, found = {graph.image}, []
+    reached, found = {graph.image}, list[Call]()
     for call in graph.calls:
         if not reached & set(call.inputs):
             continue
         if isinstance(call.operation, layers.Conv2D) and call.operation.groups == 1:
-            found.append(call.operation)
+            found.append(call)
         elif call.has_weights or not isinstance(call.operation, _CHANNELS_APART):
             raise GraphError(
                 f"begins with a {type(call.operation).__name__} ({call.operation.name!r}) where a Conv2D is needed to "

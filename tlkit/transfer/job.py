@@ -13,7 +13,7 @@ from tlkit.data.augment import Augmentation
 from tlkit.data.pipeline import Pixels
 from tlkit.data.split import PhotoSet
 from tlkit.errors import TlkitError
-from tlkit.models import foreign_weights, registry
+from tlkit.models import foreign, foreign_weights, registry
 from tlkit.models.architecture import Auxiliaries
 from tlkit.models.auxiliary import auxiliaries_for, logits_of, without_auxiliaries
 from tlkit.models.imagenet import DownloadError, fetch_imagenet
@@ -100,6 +100,8 @@ def _load(model: keras.Model, decided: Plan, progress: Progress) -> dict[str, An
     """Loads what `--weights` asks for; returns the manifest's `weights`."""
     random: dict[str, Any] = {"source": "none", "sha256": None}
     if decided.weights == "none":
+        if decided.architecture.foreign:
+            foreign.forget()
         if decided.frozen:
             progress.warn(f"--freeze {decided.freeze.text} keeps random weights, as --weights none means.")
         return random
@@ -172,7 +174,12 @@ def train(
     before_saving()
     results.save_labels(folder, photos.classes)
     results.save_history(folder, training.state.rows)
-    results.save_model(model, folder)
+
+    def check(path: Path) -> None:
+        if decided.architecture.foreign:  # ours are known to come back; reading takes about a second
+            _check_file(path, photos, spec, probabilities)
+
+    results.save_model(model, folder, check)
     results.save_predictions(folder, photos, probabilities)
     state = training.state
     return {
@@ -229,6 +236,18 @@ def _check_features(model: keras.Model, photos: PhotoSet, spec: PreprocessSpec, 
         raise TlkitError(
             f"The cached features do not belong to this model: probabilities differ by {difference:.2g}. "
             "Train again with --no-cache, and report this."
+        )
+
+
+def _check_file(path: Path, photos: PhotoSet, spec: PreprocessSpec, probabilities: np.ndarray) -> None:
+    """Reads a saved model again and runs it on two photos: what it was evaluated by must come out."""
+    pixels = Pixels(photos.root, photos.held_out, spec).load(range(min(2, len(photos.held_out))))
+    saved = keras.saving.load_model(path, compile=False)
+    found = keras.ops.convert_to_numpy(saved(pixels.astype(np.float32), training=False))
+    if not (difference := np.abs(found - probabilities[: len(found)]).max()) <= 1e-4:
+        raise TlkitError(
+            f"The saved model does not do what the trained one did: probabilities differ by {difference:.2g}. A layer "
+            "of the base keeps what its file does not hold. Use another --base, and report this."
         )
 
 

@@ -15,7 +15,6 @@ from tlkit.transfer.freeze import Freeze, frozen_stages, parse_freeze
 DIGITS = "digits"
 NO_FILE = ("imagenet", "base", "none")  # what --weights takes beside a file
 DEFAULT_VIEWS = 4  # of cached features: each costs a pass
-WIDTHS = (0.1, 4.0)
 # Whole numbers and what they may be.
 RANGES = {
     "epochs": (1, 1_000_000),
@@ -137,7 +136,8 @@ def plan(options: FinetuneOptions) -> Plan:
     architecture = bases.find(
         str(options.base), input_size=options.input_size, smallest=not own_data, base_input=options.base_input
     )
-    _check_width(options, architecture)
+    if options.width is not None:
+        registry.check_width(architecture, options.width)
     head = architecture.head if options.head is None else options.head
     size = options.input_size
     if size is None:
@@ -190,20 +190,6 @@ def _check_weights(weights: str, architecture: Architecture) -> None:
         raise OptionError(f"{name} brings its own weights. Leave --weights out, or use --weights none.")
     if weights == "imagenet" and architecture.published is None and architecture.foreign is None:
         raise OptionError(f"There are no ImageNet weights for {name}. Use --weights none, or a file that you have.")
-
-
-def _check_width(options: FinetuneOptions, architecture: Architecture) -> None:
-    if options.width is None:
-        return
-    if not architecture.width_multiplier:
-        names = ", ".join(one.name for one in registry.ARCHITECTURES if one.width_multiplier)
-        raise OptionError(
-            f"{architecture.name} comes in one width, so --width {options.width:g} can't be. Leave --width out; with a "
-            f"width multiplier there are: {names}."
-        )
-    low, high = WIDTHS
-    if not low <= options.width <= high:
-        raise OptionError(f"--width must be from {low:g} to {high:g}, not {options.width:g}.")
 
 
 def _check_ranges(options: FinetuneOptions) -> None:

@@ -1,6 +1,6 @@
 """What a training leaves in its run folder, beside the manifest."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +14,16 @@ from tlkit.manifest import replacing, sha256_of, write_text
 from tlkit.tables import csv_text
 
 
-def save_model(model: keras.Model, folder: Path) -> Path:
-    """Saves `model.keras`: from pixels to probabilities, where `model` gives logits."""
+def save_model(model: keras.Model, folder: Path, check: Callable[[Path], None] = lambda _: None) -> Path:
+    """Saves `model.keras`: from pixels to probabilities, where `model` gives logits.
+
+    `check` gets the file before it takes the place of an older one; what it raises keeps that.
+    """
     logits = model.outputs[0]  # auxiliary classifiers, if there were any, end here
     whole = keras.Model(model.input, keras.layers.Softmax(name="probabilities")(logits), name=model.name)
     with replacing(folder / "model.keras") as temporary:
         whole.save(temporary)
+        check(temporary)
     return folder / "model.keras"
 
 
