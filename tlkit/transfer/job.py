@@ -174,12 +174,7 @@ def train(
     before_saving()
     results.save_labels(folder, photos.classes)
     results.save_history(folder, training.state.rows)
-
-    def check(path: Path) -> None:
-        if decided.architecture.foreign:  # ours are known to come back; reading takes about a second
-            _check_file(path, photos, spec, probabilities)
-
-    results.save_model(model, folder, check)
+    _save(prepared, folder, spec, probabilities)
     results.save_predictions(folder, photos, probabilities)
     state = training.state
     return {
@@ -237,6 +232,16 @@ def _check_features(model: keras.Model, photos: PhotoSet, spec: PreprocessSpec, 
             f"The cached features do not belong to this model: probabilities differ by {difference:.2g}. "
             "Train again with --no-cache, and report this."
         )
+
+
+def _save(prepared: Prepared, folder: Path, spec: PreprocessSpec, probabilities: np.ndarray) -> None:
+    """Saves the model; of a base that others made it is checked that what is read again is the same."""
+
+    def check(path: Path) -> None:
+        if prepared.decided.architecture.foreign:  # ours are known to come back, and reading takes about a second
+            _check_file(path, prepared.photos, spec, probabilities)
+
+    results.save_model(prepared.model, folder, check)
 
 
 def _check_file(path: Path, photos: PhotoSet, spec: PreprocessSpec, probabilities: np.ndarray) -> None:
