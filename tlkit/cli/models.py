@@ -8,7 +8,7 @@ from tlkit.cli.common import HELP, columns, json_option, left_out_text, print_js
 from tlkit.cli.figures import Sources, accuracy_json, megabytes, millions, per_cent, wrapped
 from tlkit.errors import OptionError
 from tlkit.models import bases, registry
-from tlkit.models.architecture import Accuracy, Architecture
+from tlkit.models.architecture import Accuracy, Architecture, Published
 
 # In the order in which a narrow terminal goes without them.
 _SPARE = ("verified", "MB", "input")
@@ -78,7 +78,7 @@ def _show(a: Architecture) -> None:
         ("Input", f"{a.input_size} pixels; with --head gap {a.min_input_size} or more"),
         ("Width", "--width scales the channels" if a.width_multiplier else "fixed"),
         ("Accuracy", _accuracy_text(a.accuracy)),
-        ("Weights", f"imagenet, {a.published.megabytes:,.1f} MB, {a.published.licence}" if a.published else "none"),
+        ("Weights", _weights_text(a.published) if a.published else "none"),
     ]
     if a.published:
         lines += [
@@ -104,6 +104,11 @@ def verified_text(verified: tuple[str, ...]) -> str:
         target, _, precision = one.partition(" ")
         by_target.setdefault(target, []).append(precision)
     return ", ".join(" ".join([target, *precisions]).strip() for target, precisions in by_target.items()) or "-"
+
+
+def _weights_text(published: Published) -> str:
+    size = f"{published.megabytes:,.1f} MB" if published.megabytes else "size not stated"
+    return f"imagenet, {size}, {published.licence}"
 
 
 def _accuracy_text(accuracy: Accuracy | None) -> str:

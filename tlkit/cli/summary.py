@@ -159,8 +159,8 @@ def _compare(
         check_drawable(names, **options)
     found = compare(names, **options)
     if picture:
-        left_out = [one.architecture.name for one in draw(found, picture)]
-        without = f" without {some(left_out)}: no top-1 accuracy is published" if left_out else ""
+        missing = [one.architecture.name for one in draw(found, picture)]
+        without = f" without {some(missing)}: no top-1 accuracy is published for just these" if missing else ""
         click.echo(f"Drew {picture}{without}", err=True)
     if as_json:
         print_json([_figures_json(one) for one in found])
@@ -177,9 +177,8 @@ def _compare(
         click.echo("\n" + "\n".join(f"- {source}" for source in sources.lines()))
         return
     left_out = print_table(rows, right=_COUNTS, spare=_SPARE)
-    click.echo()
-    for line in (*sources.lines(), *left_out_text(left_out, "set COLUMNS=120")):
-        click.echo(wrapped(line, columns(), indent="    "))
+    for i, line in enumerate((*sources.lines(), *left_out_text(left_out, "set COLUMNS=120"))):
+        click.echo("\n" * (i == 0) + wrapped(line, columns(), indent="    "))
 
 
 def _figures_json(one: "Figures") -> dict[str, Any]:

@@ -108,15 +108,20 @@ def compare(
         BaseError: a file can't be read, or is no classifier of images.
     """
     chosen = choose(names, input_size)
-    for architecture in chosen:  # before anything is counted
-        registry.check_input_size(architecture, head_of(architecture, head), input_size or architecture.input_size)
-        if width is not None:
-            registry.check_width(architecture, width)
+    _check(chosen, input_size, width, head)
     usual = classes is input_size is width is None and head in (None, "original")
     return [
         figures(one) if usual and not one.foreign else _counted(one, classes, input_size, width, head_of(one, head))
         for one in chosen
     ]
+
+
+def _check(chosen: Sequence[Architecture], input_size: int | None, width: float | None, head: Head | None) -> None:
+    """Checks all of them before any is counted."""
+    for architecture in chosen:
+        registry.check_input_size(architecture, head_of(architecture, head), input_size or architecture.input_size)
+        if width is not None:
+            registry.check_width(architecture, width)
 
 
 def head_of(architecture: Architecture, head: Head | None) -> Head:
@@ -137,9 +142,10 @@ def check_drawable(
     Raises:
         UnknownNameError, OptionError, BaseError: as `compare`; OptionError too where nothing could be drawn.
     """
-    chosen = [figures(architecture) for architecture in choose(names, input_size)]
-    known = [one for one in chosen if one.macs and one.accuracy and one.accuracy.top1 is not None]
-    listed = some(one.architecture.name for one in known or chosen)
+    chosen = choose(names, input_size)
+    _check(chosen, input_size, width, head)
+    known = [one for one in map(figures, chosen) if one.macs and one.accuracy and one.accuracy.top1 is not None]
+    listed = some(one.name for one in ([figure.architecture for figure in known] or chosen))
     if not known:
         raise OptionError(f"None of {listed} has a published top-1 accuracy: nothing to draw. Leave --picture out.")
     changes: list[str] = []

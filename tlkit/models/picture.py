@@ -50,8 +50,9 @@ def check(path: Path) -> None:
     if path.suffix.lower() not in FORMS:
         raise OptionError(f"--picture takes a file that ends in {' or '.join(FORMS)}, not {path.name!r}.")
     if not path.parent.is_dir():
-        problem = f"{path.parent} is no folder" if path.parent.exists() else f"There is no folder {path.parent}"
-        raise OptionError(f"{problem}. Make it, or give --picture a file in another one.")
+        missing = f"There is no folder {path.parent}. Make it, or give"
+        problem = f"{path.parent} is no folder. Give" if path.parent.exists() else missing
+        raise OptionError(f"{problem} --picture a file in another one.")
     _matplotlib()
 
 
@@ -139,6 +140,7 @@ def _write_names(axes: Any, drawn: Sequence[Figures]) -> None:  # noqa: ANN401
     All of it is in pixels, where circles and text have sizes that do not depend on the axes.
     """
     axes.figure.draw_without_rendering()  # fixes the scales
+    axes.autoscale(False)  # or lines would move them again
     pixels = _PIXELS / 72
     circles = []
     for one in drawn:
@@ -200,6 +202,16 @@ def _crosses(line: Line, box: Box) -> bool:
     return enters < leaves
 
 
+def _meet(a: Line, b: Line) -> bool:
+    """Whether two lines cross."""
+
+    def side(line: Line, point: tuple[float, float]) -> bool:
+        (x0, y0), (x1, y1) = line
+        return (x1 - x0) * (point[1] - y0) > (y1 - y0) * (point[0] - x0)
+
+    return side(a, b[0]) != side(a, b[1]) and side(b, a[0]) != side(b, a[1])
+
+
 def _places(x: float, y: float, reach: float, width: float, height: float, pixels: float) -> Iterator[Box]:
     """Yields boxes for a name all around a circle, the nearest first."""
     for off in range(0, 90, 10):
@@ -220,15 +232,18 @@ def _cost(
     inside: Any,  # noqa: ANN401
     lines: Sequence[Line] = (),
 ) -> float:
-    """How bad a place is, in pixels^2: outside the axes is worst, then over names, then over circles, then far off."""
+    """How bad a place is, in pixels^2: outside the axes is worst, then over names, then with a line
+    through a name, then over circles, then far off."""
     left, bottom, right, top = box
     area = (right - left) * (top - bottom)
     out = left < inside.x0 or right > inside.x1 or bottom < inside.y0 or top > inside.y1
-    names = sum(_shared(box, other) for other in placed)
-    crossed = sum(_crosses(_line(box, own), other) for other in placed) + sum(_crosses(one, box) for one in lines)
+    names = [shared for other in placed if (shared := _shared(box, other))]
+    line = _line(box, own)
+    crossed = sum(_crosses(line, other) for other in placed)
+    crossed += sum(_crosses(one, box) or _meet(one, line) for one in lines)
     covered = sum(_shared(box, (x - r, y - r, x + r, y + r)) for x, y, r in circles)
     distance = math.dist(((left + right) / 2, (bottom + top) / 2), own[:2])
-    return 100 * area * out + 10 * names + 2 * area * crossed + covered + 2 * distance
+    return area * (100 * out + 20 * len(names) + crossed) + 10 * sum(names) + covered + 2 * distance
 
 
 def _shared(a: Box, b: Box) -> float:
