@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+from tlkit.cli import common
 from tlkit.cli.figures import Sources, markdown_table, per_cent
 from tlkit.cli.main import main
 from tlkit.cli.models import verified_text
@@ -18,6 +19,12 @@ from ..conftest import ROOT
 
 NAMES = [architecture.name for architecture in registry.ARCHITECTURES]
 WIDTH = 120  # columns
+
+
+@pytest.fixture(autouse=True)
+def wide(monkeypatch):
+    """Nobody's terminal decides about columns."""
+    monkeypatch.delenv("COLUMNS", raising=False)
 
 
 def printed(capsys, *args):
@@ -37,6 +44,57 @@ def test_no_line_of_the_list_of_models_wraps(capsys):
     lines = printed(capsys, "models").splitlines()
     assert [line for line in lines if len(line) > WIDTH] == []
     assert [line.split()[0] for line in lines[1 : len(NAMES) + 1]] == NAMES
+
+
+def test_a_narrow_terminal_goes_without_some_columns_and_is_told_so(monkeypatch, capsys):
+    whole = printed(capsys, "models")
+    assert "Left out" not in whole and whole.split()[:8] == "name parameters MACs MB input top-1 / top-5".split()
+    for width, left_out in ((95, "verified"), (86, "verified, MB"), (80, "verified, MB, input")):
+        monkeypatch.setenv("COLUMNS", str(width))
+        lines = printed(capsys, "models").splitlines()
+        assert [line for line in lines if len(line) > width] == []
+        assert [line.split()[0] for line in lines[1 : len(NAMES) + 1]] == NAMES
+        assert f"Left out, for want of width: {left_out}. All of it:" in " ".join(lines)
+        assert not set(left_out.split(", ")) & set(lines[0].split())
+        assert any(line.startswith("Verified") for line in lines) is False
+
+
+def test_a_terminals_own_width_counts_and_a_pipes_does_not(monkeypatch):
+    monkeypatch.setattr(common.shutil, "get_terminal_size", lambda fallback: os.terminal_size((77, 20)))
+    monkeypatch.setattr(common.sys.stdout, "isatty", lambda: True, raising=False)
+    assert common.columns() == 77
+    monkeypatch.setattr(common.sys.stdout, "isatty", lambda: False, raising=False)
+    assert common.columns() is None
+
+
+def test_a_comparison_fits_a_narrow_terminal(monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "80")
+    lines = printed(capsys, "summary", "--compare", "all").splitlines()
+    assert [line for line in lines if len(line) > 80] == []
+    assert "Left out, for want of width: int8 MB" in " ".join(lines)
+
+
+def test_sources_are_numbered_in_the_order_in_which_they_are_printed(capsys):
+    text = printed(capsys, "models")
+    table, below = text.split("\n\n")
+    numbers = [int(n) for n in re.findall(r"\[(\d+)\]", table)]
+    first = list(dict.fromkeys(numbers))
+    assert len(first) > 10 and first == list(range(1, len(first) + 1))
+    assert [int(n) for n in re.findall(r"^\[(\d+)\]", below, re.M)] == first
+    assert "or yes" not in below and "the lectures quote alexnet, vgg16, vgg19, resnet50" in " ".join(below.split())
+
+
+def test_all_weights_have_an_accuracy():
+    assert [a.name for a in registry.ARCHITECTURES if bool(a.published) != bool(a.published_accuracy)] == []
+
+
+def test_averages_are_told_from_one_crop():
+    for a in registry.ARCHITECTURES:
+        if a.accuracy:
+            averaged = re.search("ten crops|144 crops|averaged|mirror image", a.accuracy.source) is not None
+            assert a.accuracy.one_crop is not averaged, a.name
+        assert a.published_accuracy is None or a.published_accuracy.one_crop, a.name
+    assert not registry.find("alexnet").accuracy.one_crop and registry.find("mobilenet_v2").accuracy.one_crop
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -131,6 +189,32 @@ def test_comparing_at_another_size_counts_anew_and_claims_no_accuracy(capsys):
     assert [one["accuracy"]["top1"] for one in same] == [0.744, 0.72]
 
 
+def test_nothing_is_counted_for_a_picture_that_cant_be(monkeypatch, capsys):
+    monkeypatch.setattr("tlkit.models.compare._counted", None)
+    for more in (["--picture", "no/a.png"], ["--picture", "a.png", "--classes", "9"]):
+        assert (
+            main(["summary", "--compare", "vgg16", "mobilenet_v2", "--head", "gap", "--input-size", "64", *more]) == 2
+        )
+        assert re.search("There is no folder no|Nothing to draw: ", capsys.readouterr().err)
+
+
+def test_a_constructor_of_keras_and_a_file_are_counted_too(tmp_path, capsys):
+    import keras
+
+    text = printed(capsys, "summary", "keras:MobileNetV2", "--classes", "5", "--input-size", "96")
+    assert text.startswith("MobileNetV2: 96 pixels, 5 classes\n")
+    # As Keras counts them, and a Dense on 1,280 channels.
+    body = keras.applications.MobileNetV2(include_top=False, weights=None, input_shape=(96, 96, 3))
+    assert f"{body.count_params() + 1281 * 5:,} parameters" in text
+    model = keras.Sequential([keras.Input((32, 32, 3)), keras.layers.Conv2D(4, 3), keras.layers.MaxPooling2D()])
+    model.save(tmp_path / "mine.keras")
+    found = json.loads(printed(capsys, "summary", str(tmp_path / "mine.keras"), "--classes", "3", "--json"))
+    assert found["totals"]["parameters"] == 4 * 28 + 3 * 5 and found["head"] == "gap"
+    args = ["--compare", "keras:MobileNetV2", "mobilenet_v2", "--input-size", "96", "--json"]
+    theirs, ours = json.loads(printed(capsys, "summary", *args, "--head", "gap"))
+    assert theirs["macs"] == ours["macs"] and theirs["accuracy"] is None
+
+
 def test_markdown_escapes_what_would_end_a_cell():
     assert markdown_table([["a", "b"], ["x|y", "1"]], right=(1,)) == "| a | b |\n| --- | ---: |\n| x\\|y | 1 |"
 
@@ -153,8 +237,24 @@ def test_markdown_escapes_what_would_end_a_cell():
         (["summary", "--compare", "vgg16", "mobilenet_v2", "--width", "0.5"], 2, "vgg16 has no width multiplier"),
         (["summary", "--compare", "vgg16", "mobilenet_v2", "--input-size", "96"], 2, "takes 224 pixels only"),
         (["summary", "--compare", "all", "--picture", "a.pdf"], 2, "ends in .png or .svg, not 'a.pdf'"),
-        (["summary", "--compare", "vgg16", "lenet5", "--classes", "9", "--picture", "a.png"], 2, "nothing to draw"),
-        (["summary", "--compare", "all", "--picture", "no/folder/a.png"], 1, "No such file or directory"),
+        (
+            ["summary", "--compare", "vgg16", "lenet5", "--classes", "9", "--picture", "a.png"],
+            2,
+            "--classes 9 makes another",
+        ),
+        (["summary", "--compare", "lenet5", "lenet5_32", "--picture", "a.png"], 2, "has a published top-1 accuracy"),
+        (
+            ["summary", "--compare", "mobilenet_v1", "mobilenet_v2", "--width", "0.5", "--picture", "a.svg"],
+            2,
+            "--width",
+        ),
+        (["summary", "--compare", "all", "--picture", "no/folder/a.png"], 2, "There is no folder no/folder. Make it"),
+        (["summary", "--compare", "all", "--picture", "."], 2, "takes a file, and . is a folder"),
+        (["summary", "keras:EfficientNetV2B9"], 1, "Did you mean keras:EfficientNetV2B"),
+        (["summary", "keras:MobileNetV2", "--head", "original"], 2, "so it has no original head"),
+        (["summary", "nothing.keras"], 1, "nothing.keras"),
+        (["models", "keras:MobileNetV2"], 2, "What keras:MobileNetV2 is made of: tlkit summary keras:MobileNetV2"),
+        (["weights", "fetch", "keras:MobileNetV2"], 2, "fetched by the first tlkit finetune --base keras:NAME"),
     ],
 )
 def test_bad_input_gets_a_sentence_and_an_exit_code(args, code, message, tmp_path, monkeypatch, capsys):

@@ -103,8 +103,21 @@ def test_a_failure_of_one_does_not_stop_the_others(server, publish, tmp_path, ca
     captured = capsys.readouterr()
     assert captured.out.startswith("mobilenet_v2: ")
     assert "Error: The ImageNet weights of vgg16 could not be downloaded (the connection ended after" in captured.err
-    assert captured.err.endswith("Error: 1 of 2 files could not be fetched.\n")
+    assert "Error: 1 of 2 files could not be fetched. Try again, or fetch them on a machine with a" in captured.err
+    assert f"put them into {tmp_path / 'keras' / 'models'} under" in captured.err
+    assert captured.err.count("Do one of these") == 0
     assert [path.name for path in (tmp_path / "keras" / "models").iterdir()] == ["weights_224_no_top.h5"]
+
+
+def test_json_names_what_failed_and_why_and_the_advice_comes_once(server, publish, tmp_path, capsys):  # noqa: F811
+    publish(served(server, "cut", VGG), served(server, "cut"))
+    assert main(["weights", "fetch", "all", "--json"]) == 1
+    captured = capsys.readouterr()
+    found = json.loads(captured.out)
+    assert [one["name"] for one in found] == ["vgg16", "mobilenet_v2"]
+    assert all("the connection ended after" in one["error"] and one["url"].startswith("http") for one in found)
+    errors = [line for line in captured.err.splitlines() if "Error: " in line]
+    assert len(errors) == 3 and errors[-1].startswith("Error: 2 of 2 files could not be fetched. Try again")
 
 
 def test_unknown_names_and_sizes_are_refused_before_anything_is_fetched(server, publish, tmp_path, capsys):  # noqa: F811

@@ -1,6 +1,10 @@
 """Options that several commands share, and how results are printed."""
 
 import json
+import math
+import os
+import shutil
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -91,11 +95,38 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
 
 
-def print_table(rows: Sequence[Sequence[str]], *, right: Sequence[int] = ()) -> None:
-    """Prints rows in columns; the first row is the header. `right` lists columns to align to the right."""
+def columns() -> int | None:
+    """Returns how wide the terminal is; None where the output goes elsewhere, unless `COLUMNS` says a width."""
+    wide = shutil.get_terminal_size((0, 0)).columns if sys.stdout.isatty() or os.environ.get("COLUMNS") else 0
+    return wide or None
+
+
+def print_table(
+    rows: Sequence[Sequence[str]], *, right: Sequence[int] = (), spare: Sequence[str] = ()
+) -> tuple[str, ...]:
+    """Prints rows in columns; the first row is the header.
+
+    Args:
+        rows: All of one length.
+        right: Columns to align to the right.
+        spare: Headers of columns that a narrow terminal may go without, the first first.
+
+    Returns:
+        The headers that were left out.
+    """
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    shown, left_out = list(range(len(widths))), []
+    for header in spare:
+        if sum(widths[i] + 2 for i in shown) - 2 <= (columns() or math.inf):
+            break
+        shown.remove(rows[0].index(header))
+        left_out.append(header)
     for row in rows:
-        cells = [
-            cell.rjust(w) if i in right else cell.ljust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))
-        ]
+        cells = [row[i].rjust(widths[i]) if i in right else row[i].ljust(widths[i]) for i in shown]
         click.echo("  ".join(cells).rstrip())
+    return tuple(left_out)
+
+
+def left_out_text(left_out: Sequence[str], command: str) -> list[str]:
+    """Returns the line that says what a narrow terminal goes without, if anything."""
+    return [f"Left out, for want of width: {', '.join(left_out)}. All of it: {command}"] if left_out else []

@@ -1,9 +1,13 @@
 """How figures of architectures are printed: sizes, accuracies with their sources, tables in Markdown."""
 
+import textwrap
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 from tlkit.models.architecture import Accuracy
+
+_COLUMNS = 120  # of a line that goes to a file
 
 
 class Sources:
@@ -26,6 +30,11 @@ class Sources:
         return [f"[{i}] {source}" for i, source in enumerate(self._sources, start=1)]
 
 
+def wrapped(text: str, columns: int | None, *, indent: str = "") -> str:
+    """Returns text in lines of at most that many columns (120 where the terminal's width is not known)."""
+    return textwrap.fill(text, columns or _COLUMNS, subsequent_indent=indent, break_on_hyphens=False)
+
+
 def per_cent(fraction: float | None) -> str:
     """Returns 0.744 as `74.4` and 0.7715 as `77.15`: as many digits as are stated."""
     return "-" if fraction is None else f"{100 * fraction:.2f}".removesuffix("0")
@@ -43,7 +52,7 @@ def megabytes(count: int) -> str:
 
 def accuracy_json(accuracy: Accuracy | None) -> dict[str, Any] | None:
     """Returns an accuracy for `--json`, in fractions."""
-    return None if accuracy is None else {"top1": accuracy.top1, "top5": accuracy.top5, "source": accuracy.source}
+    return None if accuracy is None else asdict(accuracy)
 
 
 def markdown_table(rows: Sequence[Sequence[str]], *, right: Sequence[int] = ()) -> str:

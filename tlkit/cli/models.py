@@ -4,16 +4,20 @@ from typing import Any
 
 import click
 
-from tlkit.cli.common import HELP, json_option, print_json, print_table
-from tlkit.cli.figures import Sources, accuracy_json, megabytes, millions, per_cent
-from tlkit.models import registry
-from tlkit.models.architecture import Accuracy, Architecture
+from tlkit.cli.common import HELP, columns, json_option, left_out_text, print_json, print_table
+from tlkit.cli.figures import Sources, accuracy_json, megabytes, millions, per_cent, wrapped
+from tlkit.errors import OptionError
+from tlkit.models import bases, registry
+from tlkit.models.architecture import Accuracy, Architecture, Published
 
-_FOOTNOTE = (
-    "Parameters, MACs (millions) and MB (10^6 bytes at float32) at the input and the classes of the paper.\n"
-    "top-1 / top-5 on ImageNet in per cent, as the lectures give it. Weights: those of the weights offered, or yes.\n"
-    "Verified: targets for which an export is proven. More of one: tlkit models NAME"
+# In the order in which a narrow terminal goes without them.
+_SPARE = ("verified", "MB", "input")
+_FOOTNOTES = (
+    "Parameters, MACs (millions) and MB (10^6 bytes at float32) at the input and the classes of the paper.",
+    "top-1 / top-5: accuracy on ImageNet in per cent, as the papers state it; the lectures quote alexnet, vgg16, "
+    "vgg19, resnet50 and googlenet. Weights: the accuracy of the weights that are offered; - where none are.",
 )
+_VERIFIED = "Verified: targets for which an export is proven."
 
 
 @click.command("models", context_settings=HELP)
@@ -22,11 +26,17 @@ _FOOTNOTE = (
 def command(name: str | None, as_json: bool) -> None:
     """List the architectures with their size, cost and published accuracy; or all that is known of one.
 
+    On a narrow terminal some columns are left out; COLUMNS sets another width.
+
     \b
     Example:
       tlkit models
       tlkit models vgg16
     """
+    if name is not None and bases.is_foreign(name):
+        raise OptionError(
+            f"tlkit models tells of tlkit's own architectures. What {name} is made of: tlkit summary {name}"
+        )
     chosen = registry.ARCHITECTURES if name is None else (registry.find(name),)
     if as_json:
         found = [_about(architecture) for architecture in chosen]
@@ -41,12 +51,22 @@ def _list() -> None:
     sources = Sources()
     rows = [["name", "parameters", "MACs", "MB", "input", "top-1 / top-5", "weights", "verified"]]
     for a in registry.ARCHITECTURES:
-        weights = sources.cell(theirs) if (theirs := _differing(a)) else "yes" if a.published else "-"
         counts = [f"{a.params:,}", millions(a.macs), megabytes(4 * a.params), str(a.input_size)]
+        cells = [sources.cell(a.accuracy), sources.cell(a.published_accuracy)]
         targets = ", ".join(dict.fromkeys(one.partition(" ")[0] for one in a.verified)) or "-"
-        rows.append([a.name, *counts, sources.cell(a.accuracy), weights, targets])
-    print_table(rows, right=(1, 2, 3, 4))
-    click.echo("\n".join(["", *sources.lines(), _FOOTNOTE]))
+        rows.append([a.name, *counts, *cells, targets])
+    left_out = print_table(rows, right=(1, 2, 3, 4), spare=_SPARE)
+    click.echo()
+    for line in sources.lines():
+        click.echo(wrapped(line, columns(), indent="    "))
+    verified = [] if "verified" in left_out else [_VERIFIED]
+    for line in (
+        *_FOOTNOTES,
+        *verified,
+        "More of one: tlkit models NAME",
+        *left_out_text(left_out, "COLUMNS=120 tlkit models"),
+    ):
+        click.echo(wrapped(line, columns()))
 
 
 def _show(a: Architecture) -> None:
@@ -58,7 +78,7 @@ def _show(a: Architecture) -> None:
         ("Input", f"{a.input_size} pixels; with --head gap {a.min_input_size} or more"),
         ("Width", "--width scales the channels" if a.width_multiplier else "fixed"),
         ("Accuracy", _accuracy_text(a.accuracy)),
-        ("Weights", f"imagenet, {a.published.megabytes:,.1f} MB, {a.published.licence}" if a.published else "none"),
+        ("Weights", _weights_text(a.published) if a.published else "none"),
     ]
     if a.published:
         lines += [
@@ -86,11 +106,9 @@ def verified_text(verified: tuple[str, ...]) -> str:
     return ", ".join(" ".join([target, *precisions]).strip() for target, precisions in by_target.items()) or "-"
 
 
-def _differing(a: Architecture) -> Accuracy | None:
-    """The accuracy of the weights offered, where it is another than the lectures' figure."""
-    theirs, given = a.published_accuracy, a.accuracy
-    same = theirs and given and (theirs.top1, theirs.top5) == (given.top1, given.top5)
-    return None if same else theirs
+def _weights_text(published: Published) -> str:
+    size = f"{published.megabytes:,.1f} MB" if published.megabytes else "size not stated"
+    return f"imagenet, {size}, {published.licence}"
 
 
 def _accuracy_text(accuracy: Accuracy | None) -> str:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tlkit.cli.common import HELP, json_option, print_json, print_table
-from tlkit.cli.figures import Sources, accuracy_json, markdown_table, megabytes, millions
-from tlkit.errors import OptionError
+from tlkit.cli.common import HELP, columns, json_option, left_out_text, print_json, print_table
+from tlkit.cli.figures import Sources, accuracy_json, markdown_table, megabytes, millions, wrapped
+from tlkit.errors import OptionError, some
 
 if TYPE_CHECKING:
     from tlkit.models.accounting import Summary
@@ -19,6 +19,9 @@ _FOOTNOTE = (
     "1 MAC = 2 FLOPs, 1 MB = 10^6 bytes, 1 KiB = 1024 bytes. KiB: the activations of one image at float32; - where a\n"
     "layer works in place."
 )
+# Of the comparison: columns with numbers, and those that a narrow terminal goes without, in order.
+_COUNTS = (1, 2, 3, 4, 5, 6)
+_SPARE = ("int8 MB", "float32 MB", "input", "depth")
 
 
 @click.command("summary", context_settings=HELP)
@@ -30,22 +33,22 @@ _FOOTNOTE = (
 @click.option(
     "--head",
     type=click.Choice(["gap", "original"]),
-    default="original",
-    show_default=True,
-    help="Pooling and one layer, or the paper's head.",
+    help="Pooling and one layer, or the paper's head. Default: the paper's where there is one.",
 )
 @click.option(
     "--picture",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="With --compare: draw accuracy against MACs, area as parameters, to a .png or .svg file.",
+    help="With --compare: draw accuracy against MACs, area as parameters, to a .png or .svg file; takes tlkit[plot].",
 )
 @click.option("--markdown", is_flag=True, help="Print tables in Markdown.")
 @json_option
 def command(names: tuple[str, ...], compare: bool, picture: Path | None, as_json: bool, **options: Any) -> None:  # noqa: ANN401
     """Count an architecture's shapes, memory, parameters and multiply-accumulates, layer by layer.
 
-    With --compare: totals of several, beside their published accuracy on ImageNet. No weights are made or fetched.
+    NAME is one of `tlkit models`, keras:NAME (a constructor of keras.applications) or PATH.keras (your own model);
+    the last two are counted with tlkit's head. With --compare: totals of several, beside their published accuracy on
+    ImageNet. No weights are fetched.
 
     \b
     Example:
@@ -70,9 +73,11 @@ def command(names: tuple[str, ...], compare: bool, picture: Path | None, as_json
 def _layers(name: str, as_json: bool, markdown: bool, options: dict[str, Any]) -> None:
     from tlkit.lazy import import_keras
     from tlkit.models import registry
+    from tlkit.models.compare import head_of, of_any
 
-    architecture = registry.find(name)
+    architecture = of_any(name, options["input_size"])
     size, width = options["input_size"] or architecture.input_size, options.pop("width")
+    options["head"] = head_of(architecture, options["head"])
     registry.check_input_size(architecture, options["head"], size)
     if width is not None:
         registry.check_width(architecture, width)
@@ -82,7 +87,7 @@ def _layers(name: str, as_json: bool, markdown: bool, options: dict[str, Any]) -
     from tlkit.models.accounting import summarize
     from tlkit.models.skeleton import skeleton
 
-    summary = summarize(skeleton(name, **options))
+    summary = summarize(skeleton(architecture, **options))
     totals = {
         "depth": summary.depth,
         "memory": summary.memory,
@@ -95,9 +100,11 @@ def _layers(name: str, as_json: bool, markdown: bool, options: dict[str, Any]) -
     if as_json:
         stages = [asdict(stage) for stage in summary.stages]
         layers = [asdict(layer) for layer in summary.layers]
-        print_json({"name": name, **options, "totals": totals, "stages": stages, "layers": layers})
+        counted = {"totals": totals, "uncounted": list(summary.uncounted), "stages": stages, "layers": layers}
+        print_json({"name": name, **options, **counted})
         return
-    title = f"{architecture.title} ({architecture.paper}): {size} pixels, {options['classes']} classes"
+    paper = f" ({architecture.paper})" if architecture.paper else ""
+    title = f"{architecture.title}{paper}: {size} pixels, {options['classes']} classes"
     click.echo(f"# {title}\n" if markdown else f"{title}\n")
     for rows, right in ((_layer_rows(summary), (4, 5, 6, 7)), (_stage_rows(summary), (1, 2, 3, 4))):
         _show(rows, right, markdown)
@@ -107,6 +114,8 @@ def _layers(name: str, as_json: bool, markdown: bool, options: dict[str, Any]) -
         f"at float32, {megabytes(summary.int8_bytes)} MB at int8.\n{summary.macs:,} MACs, "
         f"{_kib(summary.memory)} KiB of activations, {summary.depth} weighted layers deep.\n{_FOOTNOTE}"
     )
+    if summary.uncounted:
+        click.echo(f"MACs are without those of {some(summary.uncounted)}: how they multiply is not known here.")
 
 
 def _layer_rows(summary: "Summary") -> list[list[str]]:
@@ -141,14 +150,18 @@ def _kib(memory: int) -> str:
 def _compare(
     names: tuple[str, ...], picture: Path | None, as_json: bool, markdown: bool, options: dict[str, Any]
 ) -> None:
-    from tlkit.models.compare import compare
+    from tlkit.models.compare import check_drawable, compare
 
+    if picture:
+        from tlkit.models.picture import check, draw
+
+        check(picture)
+        check_drawable(names, **options)
     found = compare(names, **options)
     if picture:
-        from tlkit.models.picture import draw
-
-        draw(found, picture)
-        click.echo(f"Drew {picture}", err=True)
+        missing = [one.architecture.name for one in draw(found, picture)]
+        without = f" without {some(missing)}: no top-1 accuracy is published for just these" if missing else ""
+        click.echo(f"Drew {picture}{without}", err=True)
     if as_json:
         print_json([_figures_json(one) for one in found])
         return
@@ -159,10 +172,13 @@ def _compare(
         memory = [megabytes(one.float32_bytes), megabytes(one.int8_bytes)]
         counts = [f"{one.parameters:,}", millions(one.macs)]
         rows.append([one.architecture.name, depth, size, *counts, *memory, sources.cell(one.accuracy)])
-    _show(rows, (1, 2, 3, 4, 5, 6), markdown)
-    click.echo(
-        "\n".join(["", *sources.lines()]) if not markdown else "\n" + "\n".join(f"- {s}" for s in sources.lines())
-    )
+    if markdown:
+        click.echo(markdown_table(rows, right=_COUNTS))
+        click.echo("\n" + "\n".join(f"- {source}" for source in sources.lines()))
+        return
+    left_out = print_table(rows, right=_COUNTS, spare=_SPARE)
+    for i, line in enumerate((*sources.lines(), *left_out_text(left_out, "set COLUMNS=120"))):
+        click.echo("\n" * (i == 0) + wrapped(line, columns(), indent="    "))
 
 
 def _figures_json(one: "Figures") -> dict[str, Any]:

@@ -42,11 +42,19 @@ class Published:
 
 @dataclass(frozen=True, kw_only=True)
 class Accuracy:
-    """Accuracy on ImageNet, one crop unless `source` says otherwise; fractions. None is not stated."""
+    """Accuracy on ImageNet, in fractions.
+
+    Attributes:
+        top1, top5: None is not stated.
+        source: Where it is stated, and what it was measured on.
+        one_crop: Whether it is of one network that sees each photo once, as a deployed one does. Averages over several
+            networks, crops, positions or mirror images flatter.
+    """
 
     top1: float | None
     top5: float | None
     source: str
+    one_crop: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +95,7 @@ class Architecture:
         deep_head: Whether an original head that is not bound so has hidden layers all the same.
         width_multiplier: Whether the builder takes one.
         auxiliaries: Those of the paper, if it has any.
-        accuracy: On ImageNet as the lectures give it (from the paper, mostly).
+        accuracy: On ImageNet as the paper states it.
         published: ImageNet weights, if there are any.
         published_accuracy: Of those very weights, as their publisher states it.
         origins: Whose weights fit: keys of the family's `ORIGINS`.

@@ -26,6 +26,11 @@ def is_path(base: str) -> bool:
     return not base.startswith(PREFIX) and (base.endswith(_FILES) or "/" in base or os.sep in base)
 
 
+def is_foreign(base: str) -> bool:
+    """Whether `--base` is no name of the table: a constructor of keras.applications, or a file."""
+    return base.startswith(PREFIX) or is_path(base)
+
+
 def find(
     base: str, *, input_size: int | None = None, smallest: bool = False, base_input: str | None = None
 ) -> Architecture:
@@ -48,7 +53,7 @@ def find(
         )
     if base_input is not None and not is_path(base):
         raise OptionError(f"--base-input is for a --base PATH.keras: what {base} takes is known. Leave it out.")
-    if not is_path(base) and not base.startswith(PREFIX):
+    if not is_foreign(base):
         return registry.find(base)
     import_keras()
     from tlkit.models import foreign

@@ -8,6 +8,7 @@ import keras
 from keras.src.backend.common import global_state
 
 from tlkit.models import registry
+from tlkit.models.architecture import Architecture
 
 
 @contextmanager
@@ -25,11 +26,11 @@ def without_weights() -> Iterator[None]:
         global_state.set_global_attribute("uninitialized_variables", waiting)
 
 
-def skeleton(name: str, **options: Any) -> keras.Model:  # noqa: ANN401
+def skeleton(name: str | Architecture, **options: Any) -> keras.Model:  # noqa: ANN401
     """Builds an architecture without values for its weights, for `summarize`.
 
     Args:
-        name: One of `tlkit models`.
+        name: One of `tlkit models`, or what `bases.find` returned.
         **options: As for `registry.build`.
 
     Raises:
