@@ -215,8 +215,8 @@ def _meet(a: Line, b: Line) -> bool:
 def _places(x: float, y: float, reach: float, width: float, height: float, pixels: float) -> Iterator[Box]:
     """Yields boxes for a name all around a circle, the nearest first."""
     for off in range(0, 90, 10):
-        for step in range(16):
-            angle = step * math.pi / 8
+        for step in range(32):
+            angle = step * math.pi / 16
             dx, dy = math.cos(angle), math.sin(angle)
             at_x, at_y = x + (reach + off * pixels) * dx, y + (reach + off * pixels) * dy
             # The box touches that point with the side that faces the circle.
@@ -239,11 +239,11 @@ def _cost(
     out = left < inside.x0 or right > inside.x1 or bottom < inside.y0 or top > inside.y1
     names = [shared for other in placed if (shared := _shared(box, other))]
     line = _line(box, own)
-    crossed = sum(_crosses(line, other) for other in placed)
-    crossed += sum(_crosses(one, box) or _meet(one, line) for one in lines)
+    crossed: float = sum(_crosses(line, other) for other in placed)
+    crossed += sum(max(_crosses(one, box), 0.5 * _meet(one, line)) for one in lines)
     covered = sum(_shared(box, (x - r, y - r, x + r, y + r)) for x, y, r in circles)
     distance = math.dist(((left + right) / 2, (bottom + top) / 2), own[:2])
-    return area * (100 * out + 20 * len(names) + crossed) + 10 * sum(names) + covered + 2 * distance
+    return area * (100 * out + 20 * len(names) + crossed) + 10 * sum(names) + covered + 8 * distance
 
 
 def _shared(a: Box, b: Box) -> float:
