@@ -7,7 +7,7 @@ import click
 from tlkit.cli.common import HELP, json_option, print_json, print_table
 from tlkit.cli.figures import Sources, accuracy_json, megabytes, millions, per_cent
 from tlkit.models import registry
-from tlkit.models.architecture import Accuracy, Architecture
+from tlkit.models.architecture import Accuracy, Architecture, Published
 
 _FOOTNOTE = (
     "Parameters, MACs (millions) and MB (10^6 bytes at float32) at the input and the classes of the paper.\n"
@@ -58,7 +58,7 @@ def _show(a: Architecture) -> None:
         ("Input", f"{a.input_size} pixels; with --head gap {a.min_input_size} or more"),
         ("Width", "--width scales the channels" if a.width_multiplier else "fixed"),
         ("Accuracy", _accuracy_text(a.accuracy)),
-        ("Weights", f"imagenet, {a.published.megabytes:,.1f} MB, {a.published.licence}" if a.published else "none"),
+        ("Weights", _published_text(a.published) if a.published else "none"),
     ]
     if a.published:
         lines += [
@@ -91,6 +91,11 @@ def _differing(a: Architecture) -> Accuracy | None:
     theirs, given = a.published_accuracy, a.accuracy
     same = theirs and given and (theirs.top1, theirs.top5) == (given.top1, given.top5)
     return None if same else theirs
+
+
+def _published_text(published: Published) -> str:
+    size = "size not stated" if published.megabytes is None else f"{published.megabytes:,.1f} MB"
+    return f"imagenet, {size}, {published.licence}"
 
 
 def _accuracy_text(accuracy: Accuracy | None) -> str:
