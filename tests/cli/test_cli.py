@@ -14,6 +14,7 @@ from click.testing import CliRunner
 from tlkit import __version__
 from tlkit.cli.main import COMMANDS, cli, main
 from tlkit.manifest import run_folders
+from tlkit.models import registry
 
 from ..conftest import ROOT, coloured
 
@@ -103,6 +104,19 @@ def test_models_lists_names_parameters_and_stages(capsys):
     assert {"lenet5", "vgg16", "mobilenet_v2"} <= {one["name"] for one in listed}
     assert main(["models", "mobilenet_v2"]) == 0
     assert "stem, stage1, stage2, stage3, stage4, stage5, head" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", [architecture.name for architecture in registry.ARCHITECTURES])
+def test_every_architecture_is_shown(name, capsys):
+    assert main(["models", name]) == 0
+    shown = capsys.readouterr().out
+    assert "None" not in shown
+    assert main(["models", name, "--json"]) == 0
+    about = json.loads(capsys.readouterr().out)
+    assert about["name"] == name
+    published = registry.find(name).published
+    if published is not None and published.megabytes is None:
+        assert f"imagenet, size not stated, {published.licence}" in shown
 
 
 @pytest.mark.parametrize(

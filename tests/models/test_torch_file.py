@@ -225,6 +225,10 @@ def test_a_place_in_the_memo_takes_no_memory(tmp_path):
     assert np.array_equal(read_torch(tmp_path / "a.pth").layers["a"][0].read(), ONE)
 
 
+# Billions of empty tuples in few bytes: each of 200 tuples has the one before twice. The last two are on the stack.
+LAUGHS = b")q\x00" + b"".join(b"h%ch%c\x86q%c" % (i, i, i + 1) for i in range(200)) + b")"
+
+
 @pytest.mark.parametrize(
     "body",
     [
@@ -234,8 +238,39 @@ def test_a_place_in_the_memo_takes_no_memory(tmp_path):
         b"]" + b"q\x00h\x00\x86" * 100_000,
         b"]" + b"q\x00h\x00a" * 100_000,
         b"}(" + b")" + b"\x85" * 100_000 + b"K\x01u",
+        LAUGHS + b"\x93",
+        made.text("torch") + LAUGHS + b"\x93",
+        LAUGHS + made.text("load") + b"\x93",
+        b")" + b"\x85" * 100_000 + b")\x93",
+        made.text("torch") + b")" + b"\x85" * 100_000 + b"\x93",
+        made.text("torch" * 100_000) + made.text("load" * 100_000) + b"\x93",
+        LAUGHS + b"R",
+        LAUGHS + b"b",
+        LAUGHS + b"Q",
+        b"}" + LAUGHS[:-1] + b"K\x01s",
+        b"}" + made.text("a") + LAUGHS[:-1] + b"s",
+        b"}" + made.text("a") + LAUGHS[:-1] + b"Qs",
     ],
-    ids=["marks", "nested tuples", "loops", "doubling", "a list in itself", "a deep key"],
+    ids=[
+        "marks",
+        "nested tuples",
+        "loops",
+        "doubling",
+        "a list in itself",
+        "a deep key",
+        "a name that doubles",
+        "a name that doubles in a module",
+        "a module that doubles",
+        "a deep module",
+        "a deep name",
+        "long names",
+        "a call that doubles",
+        "a state that doubles",
+        "a storage that doubles",
+        "a key that doubles",
+        "a value that doubles",
+        "a value of a storage that doubles",
+    ],
 )
 def test_deep_and_doubled_structures_end_in_a_message(tmp_path, body):
     made.write_zip(tmp_path / "a.pth", made.pickled(body), {})

@@ -71,14 +71,25 @@ def test_a_backbone_inside_a_saved_transfer_model_is_found(tmp_path, theirs, our
     assert np.array_equal(first_kernel(ours), theirs.get_layer("Conv1").get_weights()[0])
 
 
-def test_our_own_files_come_back_as_they_were(tmp_path):
-    """Our VGG takes RGB: a file of ours must not have its first kernel reversed a second time."""
-    source = registry.build("vgg16", classes=3, input_size=32, head="gap")
-    for path in (tmp_path / "a.weights.h5", tmp_path / "a.keras"):
-        source.save_weights(path) if path.name.endswith(".h5") else source.save(path)
-        copy = registry.build("vgg16", classes=3, input_size=32, head="gap")
-        assert load_weights(copy, VGG, path).head
-        assert all(np.array_equal(a, b) for a, b in zip(copy.get_weights(), source.get_weights(), strict=True))
+@pytest.mark.parametrize(("name", "form"), [("vgg16", "a.keras"), ("resnet50", "a.weights.h5")])
+def test_our_own_files_come_back_as_they_were(tmp_path, name, form):
+    """Ours take RGB: a file of ours must not have its first kernel reversed a second time."""
+    source = registry.build(name, classes=3, input_size=32, head="gap")
+    source.save_weights(tmp_path / form) if form.endswith(".h5") else source.save(tmp_path / form)
+    copy = registry.build(name, classes=3, input_size=32, head="gap")
+    assert load_weights(copy, registry.find(name), tmp_path / form).head
+    assert all(np.array_equal(a, b) for a, b in zip(copy.get_weights(), source.get_weights(), strict=True))
+
+
+@pytest.mark.parametrize("name", ["vgg16", "vgg19"])
+def test_a_weights_file_of_ours_that_may_have_been_normalized_in_several_ways_is_refused(tmp_path, name):
+    """After torchvision's weights the model standardizes; its `.weights.h5` does not hold that."""
+    ours = registry.build(name, classes=3, input_size=32, head="gap")
+    ours.save_weights(tmp_path / "a.weights.h5")
+    before = ours.get_weights()
+    with pytest.raises(WeightsError, match=r"a.weights.h5 does not say how its input was normalized.*Use the .keras"):
+        load_weights(ours, registry.find(name), tmp_path / "a.weights.h5")
+    assert all(map(np.array_equal, before, ours.get_weights()))
 
 
 def test_bgr_kernels_are_reversed(tmp_path):
@@ -256,6 +267,107 @@ def test_a_failed_download_says_what_to_fetch_where_to_put_it_and_what_else_can_
 def test_an_architecture_without_published_weights_says_so():
     with pytest.raises(WeightsError, match="There are no ImageNet weights for lenet5"):
         fetch_imagenet(registry.find("lenet5"), input_size=28, top=False)
+
+
+def saved_by_a_run(path, name, size, **options):
+    """What `tlkit finetune` leaves: the network with a softmax behind it."""
+    model = registry.build(name, classes=3, input_size=size, head="gap", **options)
+    out = keras.layers.Activation("softmax", name="probabilities")(model.output)
+    keras.Model(model.input, out, name=model.name).save(path)
+
+
+def check_refused(name, size, path, message):
+    ours = registry.build(name, classes=3, input_size=size, head="gap")
+    before = ours.get_weights()
+    with pytest.raises(WeightsError, match=message):
+        load_weights(ours, registry.find(name), path)
+    assert all(map(np.array_equal, before, ours.get_weights()))
+
+
+@pytest.mark.parametrize(
+    ("saved", "options", "name", "size", "message"),
+    [
+        ("resnet18", {}, "plain18", 32, "it has stage2_block1_add, .* not here. Use --base resnet18."),
+        ("plain18", {}, "resnet18", 32, "it has no stage2_block1_add, .*. Use --base plain18."),
+        (
+            "resnet18",
+            {"shortcut": "A"},
+            "resnet18",
+            32,
+            "it has no stage3_block1_shortcut.* Check --base and --weights.",
+        ),
+        (
+            "resnet50_v1.5",
+            {},
+            "resnet50",
+            32,
+            r"stage3_block1_conv1 has strides \(1, 1\) there, \(2, 2\) here .and \d+ more.. Use --base resnet50_v1.5.",
+        ),
+        ("vgg11", {}, "vgg11_lrn", 32, "it has no stage1_norm. Use --base vgg11."),
+        ("vgg11_lrn", {}, "vgg11", 32, "it has stage1_norm, which is not here. Use --base vgg11_lrn."),
+        (
+            "alexnet",
+            {"local_response_norm": True},
+            "alexnet",
+            80,
+            "it has stage1_norm, stage2_norm, which are not here",
+        ),
+        ("lenet5", {}, "lenet5_32", 28, "stage1_conv has padding same there, valid here. Use --base lenet5."),
+        ("lenet5", {"pooling": "max"}, "lenet5", 28, "stage1_pool is a MaxPooling2D there, a AveragePooling2D here"),
+        ("lenet5", {"activation": "relu"}, "lenet5", 28, "stage1_conv has activation relu there, sigmoid here"),
+        ("googlenet_bn", {}, "googlenet", 64, "Use --base googlenet_bn."),
+        ("googlenet", {}, "googlenet_bn", 64, "Use --base googlenet."),
+    ],
+)
+def test_a_model_of_ours_of_another_variant_is_refused_and_named(tmp_path, saved, options, name, size, message):
+    """Names and shapes agree in most of them; what is computed does not."""
+    saved_by_a_run(tmp_path / "model.keras", saved, size, **options)
+    check_refused(name, size, tmp_path / "model.keras", f"model.keras is not for {name}: .*{message}")
+
+
+@pytest.mark.parametrize("name", ["resnet50_v1.5", "lenet5", "googlenet", "mobilenet_v3_small"])
+def test_a_model_of_ours_is_taken_at_another_size(tmp_path, name):
+    saved_by_a_run(tmp_path / "model.keras", name, 96)
+    ours = registry.build(name, classes=3, input_size=64, head="gap")
+    assert load_weights(ours, registry.find(name), tmp_path / "model.keras").head
+
+
+@pytest.mark.parametrize(
+    ("saved", "name", "message"),
+    [
+        ("resnet18", "plain18", "it has stage3_block1_shortcut, .* as well, which plain18 has not"),
+        ("googlenet_bn", "googlenet", "which googlenet has not|are needed"),
+    ],
+)
+def test_a_weights_file_of_ours_with_more_layers_is_refused(tmp_path, saved, name, message):
+    registry.build(saved, classes=3, input_size=64, head="gap").save_weights(tmp_path / "a.weights.h5")
+    check_refused(name, 64, tmp_path / "a.weights.h5", message)
+
+
+def test_a_published_file_with_more_layers_is_refused(tmp_path, theirs):
+    """Whoever wrote it: a layer named as those of the backbone, but for its numbers."""
+    out = keras.layers.Conv2D(4, 1, name="block_17_expand")(theirs.get_layer("out_relu").output)
+    keras.Model(theirs.input, out).save_weights(tmp_path / "a.weights.h5")
+    check_refused("mobilenet_v2", 32, tmp_path / "a.weights.h5", "it has block_17_expand as well, which mobilenet_v2")
+
+
+@pytest.mark.parametrize("before", [1, 10, 200])
+def test_inception_is_read_whatever_was_built_before_it(tmp_path, before):
+    """Keras numbers what has no name throughout a session; a head of the user's comes after."""
+    keras.backend.clear_session()
+    for _ in range(before):
+        keras.layers.Conv2D(1, 1), keras.layers.BatchNormalization()
+    theirs = keras.applications.InceptionV3(weights=None, include_top=False, input_shape=(75, 75, 3))
+    convs = [layer for layer in theirs.layers if isinstance(layer, keras.layers.Conv2D)]
+    assert f"conv2d_{before}" in {layer.name for layer in convs}
+    x = keras.layers.GlobalAveragePooling2D()(theirs.output)
+    x = keras.layers.Dense(3)(keras.layers.BatchNormalization()(x))
+    keras.Model(theirs.input, x).save(tmp_path / "a.keras")
+    ours = registry.build("inception_v3", classes=3, input_size=75, head="gap")
+    load_weights(ours, registry.find("inception_v3"), tmp_path / "a.keras")
+    x = np.random.default_rng(0).uniform(0, 255, (2, 75, 75, 3)).astype(np.float32)
+    pooled = keras.Model(ours.input, ours.get_layer("head_pool").input)
+    assert np.abs(pooled.predict(x, verbose=0) - theirs.predict(x / 127.5 - 1, verbose=0)).max() < 1e-4
 
 
 @pytest.mark.real_data

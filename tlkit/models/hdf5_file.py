@@ -13,7 +13,7 @@ import h5py
 
 from tlkit.errors import WeightsError
 from tlkit.models.origins import Normalization
-from tlkit.models.tensors import Tensor, WeightsFile
+from tlkit.models.tensors import Described, Tensor, WeightsFile, described
 
 _MAX_CONFIG = 64 * 2**20  # bytes; MobileNetV2's takes 0.1 MB
 _MAX_RATIO = 20  # of compression
@@ -26,13 +26,13 @@ def open_keras(path: Path) -> Iterator[WeightsFile]:
     Raises:
         WeightsError: it is none, or keeps anything outside itself.
     """
-    normalization = None
+    layers: Described = {}
     try:
         if path.suffix == ".keras":
             with zipfile.ZipFile(path) as archive:
                 check_size(archive.getinfo("model.weights.h5"))
                 content: Any = io.BytesIO(archive.read("model.weights.h5"))
-                normalization = _normalization(archive, path)
+                layers = _config(archive, path)
         else:
             content = path
         file = h5py.File(content, "r")
@@ -40,7 +40,8 @@ def open_keras(path: Path) -> Iterator[WeightsFile]:
         reason = (str(err).strip() or type(err).__name__).splitlines()[0]
         raise WeightsError(f"{path} can't be read as a weights file ({reason}). Fetch it again.") from err
     with file:
-        yield WeightsFile(layers=_layers(file, path), normalization=normalization)
+        normalization = _normalization(layers, path)
+        yield WeightsFile(layers=_layers(file, path), described=layers, normalization=normalization)
 
 
 def check_size(info: zipfile.ZipInfo) -> None:
@@ -56,22 +57,20 @@ def check_size(info: zipfile.ZipInfo) -> None:
         raise ValueError(f"its {info.filename} of {info.compress_size:,} bytes would become {info.file_size:,}")
 
 
-def _normalization(archive: zipfile.ZipFile, path: Path) -> Normalization | None:
-    """Returns scale and offset of the `input_rescaling` that a model was saved with."""
+def _config(archive: zipfile.ZipFile, path: Path) -> Described:
+    """Returns the layers of the model that was saved."""
     info = archive.getinfo("config.json")
     if info.file_size > _MAX_CONFIG:
         raise WeightsError(f"{path} has a config.json of {info.file_size:,} bytes. Fetch it again.")
-    waiting: list[Any] = [json.loads(archive.read(info))]
-    while waiting:
-        node = waiting.pop()
-        if isinstance(node, list):
-            waiting += node
-        if not isinstance(node, dict):
-            continue
-        if node.get("name") == "input_rescaling" and "scale" in node:
-            return _numbers(node["scale"], path), _numbers(node.get("offset", 0.0), path)
-        waiting += node.values()
-    return None
+    return described(json.loads(archive.read(info)))
+
+
+def _normalization(layers: Described, path: Path) -> Normalization | None:
+    """Returns scale and offset of the `input_rescaling` that a model was saved with."""
+    _, config = layers.get("input_rescaling", ("", {}))
+    if "scale" not in config:
+        return None
+    return _numbers(config["scale"], path), _numbers(config.get("offset", 0.0), path)
 
 
 def _numbers(value: Any, path: Path) -> float | tuple[float, ...]:  # noqa: ANN401

@@ -52,7 +52,8 @@ def check_input_size(architecture: Architecture, head: Head, input_size: int) ->
     if input_size < architecture.min_input_size:
         raise OptionError(
             f"{name} needs an input of at least {architecture.min_input_size} pixels, not {input_size}: "
-            "its stages halve the map until nothing would be left. Use a larger --input-size."
+            "its stages make the map ever smaller, and the last would see next to nothing of it. Use a larger "
+            "--input-size."
         )
 
 

@@ -1,7 +1,8 @@
 """What a weights file holds, before any of it is read."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -24,6 +25,26 @@ class Tensor:
         return Tensor(shape=shape, read=lambda: self.read().reshape(shape))
 
 
+Described = dict[str, tuple[str, dict[str, Any]]]  # layers by name: their class, their config
+
+
+def described(config: Any) -> Described:  # noqa: ANN401
+    """Lists the layers in what `model.to_json()` returns, nested models' too, in their order."""
+    found: Described = {}
+    waiting = [config]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, list):
+            waiting += reversed(node)
+        if not isinstance(node, dict):
+            continue
+        kind, inside = node.get("class_name"), node.get("config")
+        if isinstance(kind, str) and isinstance(inside, dict) and isinstance(inside.get("name"), str):
+            found.setdefault(inside["name"], (kind, inside))
+        waiting += reversed(node.values())
+    return found
+
+
 @dataclass(frozen=True, kw_only=True)
 class WeightsFile:
     """The arrays of a file by layer.
@@ -31,9 +52,11 @@ class WeightsFile:
     Attributes:
         layers: By the layer's name there; in the order kernel, bias, or scale, shift, mean, variance.
         torch: Whether they are laid out as PyTorch does.
+        described: The layers of the model that it was saved from; empty where the file does not say.
         normalization: What the file itself says of its input: that of the model it was saved from.
     """
 
     layers: dict[str, list[Tensor]]
     torch: bool = False
+    described: Described = field(default_factory=dict)
     normalization: Normalization | None = None

@@ -15,6 +15,7 @@ from typing import Any
 
 MAX_BYTES = 16 * 2**20  # of a pickle; ResNet-152's takes 0.2 MB
 MAX_OPERATIONS = 2_000_000
+MAX_NAME = 200  # characters of a module's or a function's name
 
 
 class PickleError(ValueError):
@@ -77,8 +78,11 @@ class _Machine:
         return self.stack[-1]
 
     def name(self, module: object, name: object) -> None:
-        full = f"{module}.{name}"
-        if not isinstance(module, str) or not isinstance(name, str) or full not in self.known:
+        # Only text is put into a message: of nested tuples that would take all memory.
+        if not isinstance(module, str) or not isinstance(name, str):
+            raise PickleError("it asks for what has no name, which no state dict needs: it may be made to do harm")
+        full = f"{module[:MAX_NAME]}.{name[:MAX_NAME]}"
+        if len(module) > MAX_NAME or len(name) > MAX_NAME or full not in self.known:
             raise PickleError(f"it asks for {full[:80]!r}, which no state dict needs: it may be made to do harm")
         self.stack.append(Global(full))
 

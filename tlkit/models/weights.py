@@ -13,7 +13,7 @@ import numpy as np
 
 from tlkit.errors import WeightsError, some
 from tlkit.manifest import sha256_of
-from tlkit.models import registry
+from tlkit.models import own_file, registry
 from tlkit.models.architecture import Architecture
 from tlkit.models.hdf5_file import open_keras
 from tlkit.models.layouts import fitted, flattened_maps, from_torch, keras_shape
@@ -50,7 +50,8 @@ def load_weights(model: keras.Model, architecture: Architecture, path: Path) -> 
 
     The backbone must be complete; the head is taken when its shape agrees (same number of classes) and left random
     otherwise. Nothing is changed unless everything fits. A `.weights.h5` of ours does not say how the input was
-    normalized: the architecture's own way is kept.
+    normalized: the architecture's own way is kept, and where its weights come in several ways the file is refused.
+    Nor does it say strides, paddings or activations: of two variants with the same layers and shapes it may be either.
 
     Args:
         model: As `registry.build` returns it, before its first prediction (a compiled one would keep the old
@@ -98,17 +99,13 @@ def _match(model: keras.Model, architecture: Architecture, file: WeightsFile, pa
     ours = [layer.name for layer in model.layers if layer.weights]
     backbone = [name for name in ours if not name.startswith(_OPTIONAL)]
     origins: dict[str, Origin] = getattr(architecture.module, "ORIGINS", {})
-    candidates: dict[str | None, dict[str, str]] = {} if file.torch else {None: {name: name for name in ours}}
-    for publisher, origin in sorted(origins.items(), key=lambda item: item[0] not in architecture.origins):
-        if origin.torch == file.torch:
-            candidates[publisher] = {name: origin.name_of(name) for name in ours}
+    candidates = _candidates(architecture, origins, file, ours)
     if not candidates:
         raise WeightsError(
             f"{path.name} has the layout of PyTorch; of the {architecture.family} family only Keras' files are read. "
             "Use a .h5 or .keras file."
         )
-    key = max(candidates, key=lambda key: sum(candidates[key][name] in file.layers for name in backbone))
-    names = candidates[key]
+    key, names = max(candidates, key=lambda one: sum(one[1][name] in file.layers for name in backbone))
     missing = [names[name] for name in backbone if names[name] not in file.layers]
     if len(missing) == len(backbone):
         raise WeightsError(
@@ -121,9 +118,42 @@ def _match(model: keras.Model, architecture: Architecture, file: WeightsFile, pa
         raise WeightsError(f"{path.name} is not for {architecture.name}{other}. {_AGAIN}")
     if key is not None and key not in architecture.origins:
         raise WeightsError(_for_another(architecture, key, "torchvision" if file.torch else "keras.applications", path))
+    if key is None and file.described and (misfit := own_file.misfit(model, architecture, file.described)):
+        raise WeightsError(f"{path.name} is not for {architecture.name}: {misfit}")
     if missing:
         raise WeightsError(f"{path.name} is not for {architecture.name}{other}: it has no {some(missing, 3)}. {_AGAIN}")
+    of_backbone = {name: names[name] for name in backbone}
+    weighted = [layer for layer, tensors in file.layers.items() if tensors]
+    if surplus := own_file.surplus(weighted, of_backbone, origins[key].name_of if key else None):
+        raise WeightsError(
+            f"{path.name} is not for {architecture.name}: it has {some(surplus, 3)} as well, which {architecture.name} "
+            f"has not. {_AGAIN}"
+        )
+    if key is None and file.normalization is None:
+        _check_one_normalization(architecture, origins, path)
     return _Match(origin=origins[key] if key else None, names={n: names[n] for n in ours if names[n] in file.layers})
+
+
+def _candidates(
+    architecture: Architecture, origins: Mapping[str, Origin], file: WeightsFile, ours: list[str]
+) -> list[tuple[str | None, dict[str, str]]]:
+    """Lists whose file it may be (None is ours), each with our layers' names and theirs; the likelier first."""
+    found: list[tuple[str | None, dict[str, str]]] = [] if file.torch else [(None, {name: name for name in ours})]
+    publishers = sorted(origins, key=lambda publisher: publisher not in architecture.origins)
+    fitting = [publisher for publisher in publishers if origins[publisher].torch == file.torch]
+    found += [(publisher, {name: origins[publisher].name_of(name) for name in ours}) for publisher in fitting]
+    if not file.torch and (ranked := own_file.ranked(file.layers)):
+        found += [(key, {name: ranked.get(their, their) for name, their in names.items()}) for key, names in found[1:]]
+    return found
+
+
+def _check_one_normalization(architecture: Architecture, origins: Mapping[str, Origin], path: Path) -> None:
+    """Refuses a file of ours that does not say how its input was normalized, where there are several ways."""
+    if len({origins[origin].normalization for origin in architecture.origins}) > 1:
+        raise WeightsError(
+            f"{path.name} does not say how its input was normalized, and {architecture.name} has weights trained in "
+            "several ways. Use the .keras file of that model."
+        )
 
 
 def _for_another(architecture: Architecture, origin: str, publisher: str, path: Path) -> str:
