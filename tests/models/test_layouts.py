@@ -249,3 +249,14 @@ def test_safetensors_that_are_cut_off_are_refused(monkeypatch, tmp_path, length)
     (tmp_path / "b.safetensors").write_bytes((tmp_path / "a.safetensors").read_bytes()[:length])
     with pytest.raises(WeightsError, match="b.safetensors is cut off or broken"):
         load_weights(registry.build("lenet5", classes=5), architecture, tmp_path / "b.safetensors")
+
+
+@pytest.mark.parametrize("name", ["googlenet", "googlenet_bn", "mobilenet_v1"])
+@pytest.mark.parametrize("sizes", [(96, 97), (97, 96)])
+def test_our_own_model_of_another_input_size_is_taken_though_its_paddings_differ(tmp_path, name, sizes):
+    there, here = sizes
+    saved = registry.build(name, classes=3, input_size=there, head="gap")
+    saved.save(tmp_path / "a.keras")
+    model = registry.build(name, classes=3, input_size=here, head="gap")
+    assert load_weights(model, registry.find(name), tmp_path / "a.keras").head
+    assert all(map(np.array_equal, model.get_weights(), saved.get_weights()))

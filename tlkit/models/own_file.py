@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 import keras
 
-from tlkit.errors import some
+from tlkit.errors import OptionError, some
 from tlkit.models import registry
 from tlkit.models.architecture import Architecture
 from tlkit.models.skeleton import skeleton
@@ -57,7 +57,7 @@ def ranked(file_layers: Iterable[str]) -> dict[str, str]:
 
 def misfit(model: keras.Model, architecture: Architecture, saved: Described) -> str | None:
     """Says how the network that a `.keras` file of ours was saved from differs, and what to do; None if it does not."""
-    differences = _differences(saved, _described(model), architecture.foreign is not None)
+    differences = _differences(saved, _at_size_of(saved, model, architecture), architecture.foreign is not None)
     first = next(differences, None)
     if first is None:
         return None
@@ -70,6 +70,29 @@ def misfit(model: keras.Model, architecture: Architecture, saved: Described) -> 
     ]
     advice = f"Use --base {takers[0]}." if takers else "Check --base and --weights."
     return f"{first}{f' (and {more} more)' if more else ''}. {advice}"
+
+
+def _at_size_of(saved: Described, model: keras.Model, architecture: Architecture) -> Described:
+    """Describes a network as it would be at the input size that a file was saved at: some paddings depend on it."""
+    here = _described(model)
+    shape = saved.get("input_image", ("", {}))[1].get("batch_shape")
+    size = shape[1] if isinstance(shape, list) and len(shape) == 4 else None
+    if architecture.foreign is not None or not isinstance(size, int) or size == model.input.shape[1]:
+        return here
+    try:
+        there, ours = (
+            _described(skeleton(architecture.name, classes=2, head="gap", input_size=one))
+            for one in (size, model.input.shape[1])
+        )
+    except OptionError:  # a size that this architecture can't have
+        return here
+    found = {name: one for name, one in here.items() if name in there or name not in ours}
+    for name, (kind, config) in there.items():
+        if name not in ours:
+            found[name] = kind, config
+        elif name in found and config.get("padding") != ours[name][1].get("padding"):
+            found[name] = found[name][0], {**found[name][1], "padding": config["padding"]}
+    return found
 
 
 def _described(model: keras.Model) -> Described:
