@@ -51,7 +51,8 @@ QUOTED = {
     "stem": "224 to 28 pixels, stages 1 to 3; 7.5 MB, 124K, 42.9 MB, 5.7 times, 1.1M, 8.9 times",
     "comparison": "",
     "alexnet": "9261 nodes, stride 4, 37,752,832 parameters, 3x3; and 1 bias each",
-    "rest": "seven trainable layers; 156, 14 million; 1025K against 102,760K + 16,777K + 4,096K; 1998; 32x32x1 32x32x3; ten crops",
+    "rest": "seven trainable layers; 156, 14 million; 1025K against 102,760K + 16,777K + 4,096K; 1998; "
+    "32x32x1 32x32x3; ten crops",
 }
 STEP = 4  # filters, in which an explanation of GoogLeNet's figures is sought
 GROUPS = 2  # AlexNet's towers
