@@ -2,7 +2,8 @@
 
 python docs/make_errata.py
 
-Only the columns "printed" are typed here; every other number is computed.
+Only what is printed is typed here: INCEPTION, COMPARISON and QUOTED. Every other number is computed; a test finds those
+that are not.
 """
 
 import textwrap
@@ -11,7 +12,7 @@ from pathlib import Path
 import keras
 from keras import layers
 
-from tlkit.cli.figures import markdown_table
+from tlkit.cli.figures import markdown_table, per_cent
 from tlkit.models import registry
 from tlkit.models.accounting import Summary, summarize
 from tlkit.models.skeleton import skeleton, without_weights
@@ -44,6 +45,18 @@ COMPARISON = {
     "resnet18": ("ResNet18", 18, 25.6, 96),
     "resnet50": ("ResNet50", 50, 44.6, 167),
 }
+# What the lectures print elsewhere, and how they call layers: the only numbers that the sentences below may hold.
+QUOTED = {
+    "googlenet": "1x1 5x5 7x7x3 to 64, 7x1 1x7, 2.7K, 34M; 112K 360M 1000K",
+    "stem": "224 to 28 pixels, stages 1 to 3; 7.5 MB, 124K, 42.9 MB, 5.7 times, 1.1M, 8.9 times",
+    "comparison": "",
+    "alexnet": "9261 nodes, stride 4, 37,752,832 parameters, 3x3; and 1 bias each",
+    "rest": "seven trainable layers; 156, 14 million; 1025K against 102,760K + 16,777K + 4,096K; 1998; "
+    "32x32x1 32x32x3; ten crops",
+}
+STEP = 4  # filters, in which an explanation of GoogLeNet's figures is sought
+GROUPS = 2  # AlexNet's towers
+WORDS = ("none", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 
 
 def stack(*inside: keras.layers.Layer, given: tuple[int, ...]) -> Summary:
@@ -90,9 +103,11 @@ def _error(module: Summary, printed: int) -> float:
 
 
 def explanations(name: str) -> list[tuple[int, ...]]:
-    """Returns the columns, one of them changed by multiples of 4, that give both figures printed for a module."""
+    """Returns the columns, one of them changed in steps of `STEP`, that give both figures printed for a module."""
     side, channels, own, printed, operations = INCEPTION[name]
-    changed = [(*own[:i], value, *own[i + 1 :]) for i in range(6) for value in range(4, 513, 4) if value != own[i]]
+    changed = [
+        (*own[:i], value, *own[i + 1 :]) for i in range(6) for value in range(STEP, 513, STEP) if value != own[i]
+    ]
 
     def weights(c: tuple[int, ...]) -> int:
         return channels * (c[0] + c[1] + c[3] + c[5]) + 9 * c[1] * c[2] + 25 * c[3] * c[4]
@@ -122,33 +137,39 @@ def googlenet() -> str:
     apart += stack(layers.Conv2D(64, (1, 7), use_bias=False), given=(224, 224, 3)).parameters
     second = stack(conv(64, 1, bias=False), conv(192, 3, bias=False), given=(56, 56, 64))
     linear = stack(layers.Dense(1000, use_bias=False), given=(1024,))
-    five_a = INCEPTION["5a"][3] * 1024 * 7 * 7
-    four_c = INCEPTION["4c"][3] * 1024 * 14 * 14
+    five, four = INCEPTION["5a"], INCEPTION["4c"]
+    five_a, four_c = (one[3] * 1024 * one[0] ** 2 for one in (five, four))
+    side = first.layers[-1].shape[0]
     return f"""## GoogLeNet's parameters and operations
 
 The lecture's table copies the paper's (arXiv:1409.4842, Table 1). Its own columns of filters give:
 
 {markdown_table(rows, right=range(1, 7))}
 
-- K is 1,024 there, and biases are left out: the second convolution has {second.parameters:,} weights =
+- K is {2**10:,} there, and biases are left out: the second convolution has {second.parameters:,} weights =
   {second.parameters // 1024} Ki (printed 112K) and {second.macs / 1e6:.1f}M MACs (360M), the linear layer
   {linear.parameters:,} = {linear.parameters // 1024} Ki (1000K). So the parameters of {", ".join(near)} are right
   to within one;
   those of {", ".join(far)} are not, with biases or without, in K or in Ki.
-- The operations agree to within {off:.1f}M but for 5a: 54M are printed, {inception("5a").macs / 1e6:.1f}M are
+- The operations agree to within {off:.1f}M but for 5a: {five[4]}M are printed,
+  {inception("5a").macs / 1e6:.1f}M are
   counted.
-  The printed parameters of 5a, 1072 Ki, at 7 x 7 positions make {five_a / 1e6:.1f}M: the two printed figures
-  agree with each other, not with the columns. In 4c only the parameters are off: 463 Ki at 14 x 14 positions would
+  The printed parameters of 5a, {five[3]} Ki,
+  at {five[0]} x {five[0]} positions make {five_a / 1e6:.1f}M: the two printed figures
+  agree with each other, not with the columns. In 4c only the
+  parameters are off: {four[3]} Ki at
+  {four[0]} x {four[0]} positions would
   make {four_c / 1e6:.1f}M, and
-  100M
+  {four[4]}M
   are printed. Of all changes of one
-  column in steps of 4, one explains both figures of a module: {why} with {would} filters instead of {was} (5x5) has
+  column in steps of {STEP}, one explains both figures of a module:
+  {why} with {would} filters instead of {was} (5x5) has
   {(other.parameters - biases(other)) / 1024:.1f} Ki and {other.macs / 1e6:.1f}M.
 - The first convolution, 7x7x3 to 64, is printed with 2.7K parameters and 34M operations. It has {first.parameters:,}
   ({first.parameters - 64:,} without biases) and {first.macs / 1e6:.1f}M MACs. What is printed
   fits a 7x1 and a 1x7
   kernel: {apart:,}
-  weights, {apart * 112 * 112 / 1e6:.1f}M MACs at 112 x 112 positions.
+  weights, {apart * side**2 / 1e6:.1f}M MACs at {side} x {side} positions.
 """
 
 
@@ -161,25 +182,33 @@ def stem() -> str:
     made = {"GoogLeNet": stack(*entrance, given=(224, 224, 3))}
     for name, title in (("vgg13", "VGG-13"), ("vgg16", "VGG-16")):
         made[f"{title}, stages 1 to 3"] = counted(name)
-    memory, weights = {}, {}
+    memory, weights, count = {}, {}, {}
     for title, summary in made.items():
         inside = [one for one in summary.layers if one.stage in ("stage1", "stage2", "stage3")] or summary.layers[1:]
         convolutions = [one for one in inside if one.parameters]
+        count[title.partition(",")[0]] = WORDS[len(convolutions)]
         weights[title] = sum(one.parameters - (0 if title == "GoogLeNet" else one.shape[-1]) for one in convolutions)
         memory[title] = (sum(one.memory for one in inside) / 2**20, sum(one.memory for one in convolutions) / 2**20)
         rows.append([title, f"{memory[title][0]:.2f}", f"{memory[title][1]:.2f}", f"{weights[title]:,}"])
     ours, vgg = list(memory)[:2]
+    titles = {title: title.partition(",")[0] for title in memory}
+    fits = [title for title in memory if (f"{memory[title][1]:.1f}", f"{weights[title] / 1e6:.1f}") == ("42.9", "1.1")]
+    (fitting,) = (titles[title] for title in fits)
+    pooled = [title for title in memory if f"{memory[title][0]:.1f}" == "7.5"]
+    assert pooled == [ours] and fits == [vgg]
     return f"""## The stem, "VGG-16"
 
 Printed: GoogLeNet needs 7.5 MB and 124K weights for it, "VGG-16" 42.9 MB (5.7 times) and 1.1M (8.9 times).
 
 {markdown_table(rows, right=(1, 2, 3))}
 
-- 42.9 MB and 1.1M are those of the six convolutions of VGG-13; VGG-16 has seven before 28 pixels.
-- 7.5 MB counts GoogLeNet's poolings, 42.9 MB leaves VGG's out. With both it is
+- {memory[vgg][1]:.1f} MB and {weights[vgg] / 1e6:.1f}M are those of the {count[fitting]} convolutions of {fitting};
+  VGG-16 has {count["VGG-16"]} before 28 pixels.
+- {memory[ours][0]:.1f} MB counts GoogLeNet's poolings, {memory[vgg][1]:.1f} MB leaves VGG's out. With both it is
   {memory[vgg][0] / memory[ours][0]:.1f} times, without both
-  {memory[vgg][1] / memory[ours][1]:.1f} times, instead of 5.7.
-- {weights[vgg]:,} is {weights[vgg] / weights[ours]:.1f} times {weights[ours]:,}; 8.9 is 1.1M by 124K, after rounding.
+  {memory[vgg][1] / memory[ours][1]:.1f} times, instead of {42.9 / 7.5:.1f}.
+- {weights[vgg]:,} is {weights[vgg] / weights[ours]:.1f} times {weights[ours]:,}; {1.1e6 / 124e3:.1f} is 1.1M by
+  {weights[ours] / 1000:.0f}K, after rounding.
 """
 
 
@@ -188,25 +217,34 @@ def comparison() -> str:
     rows = [
         ["printed", "layers", "counted", "millions", "MB", "parameters", "2^30/1000 bytes", "10^6 bytes", "2^20 bytes"]
     ]
-    two_towers = counted("alexnet", groups=2).parameters
+    two_towers = counted("alexnet", groups=GROUPS).parameters
+    nearer: dict[str, list[str]] = {"thousandths": [], "2^20": [], "10^6": []}
     for name, (title, depth, millions, megabytes) in COMPARISON.items():
         parameters = two_towers if name == "alexnet" else registry.find(name).params
         size = 4 * parameters
-        sizes = [f"{size / unit:.1f}" for unit in (2**30 / 1000, 1e6, 2**20)]
+        units = {"thousandths": 2**30 / 1000, "10^6": 1e6, "2^20": 2**20}
+        sizes = [f"{size / unit:.1f}" for unit in units.values()]
+        if not name.startswith("resnet"):
+            nearer[min(units, key=lambda unit: abs(size / units[unit] - megabytes))].append(title)
         told = [str(depth), str(registry.find(name).depth), str(millions), str(megabytes)]
         rows.append([title, *told, f"{parameters:,}", *sizes])
+    assert not nearer["10^6"] and nearer["2^20"] == [COMPARISON["googlenet"][0]]
+    (*_, small, small_mb), (*_, large, large_mb) = COMPARISON["resnet18"], COMPARISON["resnet50"]
+    *some, last = nearer["thousandths"]
     fifty, hundred = (registry.find(name).params for name in ("resnet50", "resnet101"))
     return f"""## The comparison: ResNet-18 and ResNet-50
 
 {markdown_table(rows, right=range(1, 9))}
 
-- The numbers of layers are right. The two rows of ResNet have slipped otherwise: 25.6M and 96 MB are ResNet-50's
+- The numbers of layers are right. The two rows of ResNet have slipped otherwise:
+  {small}M and {small_mb} MB are ResNet-50's
   ({fifty:,}: {4 * fifty / 2**30 * 1000:.1f}),
-  44.6M and 167 MB
+  {large}M and {large_mb} MB
   ResNet-101's ({hundred:,}: {4 * hundred / 2**30 * 1000:.1f}).
-- "MB" there are thousandths of 2^30 bytes: neither 10^6 bytes, which tlkit prints, nor 2^20 bytes fit AlexNet,
-  Inception-v3 and VGG-16. Only GoogLeNet's 27 is nearer to 2^20 bytes.
-- AlexNet there is the network of two towers (`groups=2`, {two_towers:,} parameters); the layers as another lecture
+- "MB" there are thousandths of 2^30 bytes: neither 10^6 bytes, which tlkit prints, nor 2^20 bytes fit
+  {", ".join(some)} and {last}. Only {nearer["2^20"][0]}'s {COMPARISON["googlenet"][3]} is nearer to 2^20 bytes.
+- AlexNet there is the network of two towers (`groups={GROUPS}`, {two_towers:,} parameters); the layers as another
+  lecture
   tabulates them add up to {registry.find("alexnet").params:,}.
 """
 
@@ -220,13 +258,16 @@ def alexnet() -> str:
         second = [layers.Conv2D(256, 5, strides=4, padding="same"), layers.MaxPooling2D(3, 2)]
     slow = stack(*second, conv(384, 3, 4), conv(384, 3, 4), conv(256, 3, 4), given=(27, 27, 96))
     sides = [layer.shape[0] for layer in slow.layers]
+    fc6 = next(layer for layer in model.layers if layer.kind == "Dense")
+    assert fc6.parameters == 37_752_832 == (flat.size + 1) * fc6.shape[-1] != (9261 + 1) * fc6.shape[-1]
+    before = " x ".join(map(str, model.layers[model.layers.index(flat) - 1].shape))
     return f"""## AlexNet: 9261 nodes, stride 4 in conv2 to conv5
 
-- One lecture prints 9261 nodes after flattening. 6 x 6 x 256 is {flat.size:,}, and only that fits the 37,752,832
+- One lecture prints 9261 nodes after flattening. {before} is {flat.size:,}, and only that fits the 37,752,832
   parameters printed for
-  the next layer: ({flat.size:,} + 1) x 4,096 = {(flat.size + 1) * 4096:,}.
+  the next layer: ({flat.size:,} + 1) x {fc6.shape[-1]:,} = {fc6.parameters:,}.
 - The same lecture prints stride 4 for conv2 to conv5. Only conv1 has it ({", ".join(strides)}). With stride 4 the
-  27 pixels
+  {sides[0]} pixels
   before conv2 would become {", ".join(map(str, sides[1:]))}, and the last pooling, 3x3, would have nothing to pool.
 """
 
@@ -246,6 +287,11 @@ def rest() -> str:
     bare = " + ".join(f"{(layer.parameters - layer.shape[-1]) / 1000:,.0f}K" for layer in head)
     full_head = " + ".join(f"{layer.parameters / 1000:,.0f}K" for layer in head)
     ours = stack(layers.Dense(1000), given=(1024,)).parameters
+    alexnet, googlenet = registry.find("alexnet").accuracy, registry.find("googlenet").accuracy
+    assert alexnet and googlenet and all("seven networks averaged" in one.source for one in (alexnet, googlenet))
+    assert all(
+        "ten crops" in one.accuracy.source for one in registry.ARCHITECTURES if one.accuracy and one.family == "resnet"
+    )
     return f"""## LeNet-5: seven trainable layers
 
 The network that the lecture tabulates has {len(weighted)} layers with parameters; with its {len(pools)} poolings,
@@ -256,7 +302,8 @@ the sentence is right.
 
 ## A convolution against full connection: 156 against 14 million
 
-156 parameters are those of the convolution on one channel, 14,450,688 those of full connection from three. Like
+{grey:,} parameters are those of the convolution on one channel,
+{full[1]:,} those of full connection from three. Like
 against
 like: {grey:,} against {full[0]:,} on 32x32x1, {rgb:,} against {full[1]:,} on 32x32x3 (the latter without biases).
 
@@ -274,8 +321,9 @@ GoogLeNet {concatenations["googlenet"]} times.
 
 ## Accuracies that are not of one network on one crop
 
-`tlkit models` prints the source of each. AlexNet's 63.3 / 84.6 and GoogLeNet's 93.33 are averages of seven
-networks, ResNet's are of
+`tlkit models` prints the source of each. AlexNet's
+{per_cent(alexnet.top1)} / {per_cent(alexnet.top5)} and GoogLeNet's {per_cent(googlenet.top5)} are averages of
+seven networks, ResNet's are of
 ten crops: none of them is what the network that is built here gives on one photo.
 """
 

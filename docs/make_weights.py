@@ -29,9 +29,18 @@ it must agree, else the file must open as HDF5.
 
 The backbone must be complete and of the right variant, else nothing is changed and the message says what the file is
 for. The head is taken when its shape agrees. The input is normalized as the weights were trained with: the constants move
-into the model, which always takes RGB in [0, 255]. A `.keras` file of tlkit brings its own constants; a `.weights.h5`
-of tlkit does not hold them, so it is right for weights whose architecture's default they were trained with (keep the
-`.keras` file of whatever was trained from torchvision's weights).
+into the model, which always takes RGB in [0, 255]. InceptionV3 is read whatever was built before it in the session that
+saved it (Keras numbers its layers on).
+
+Keep the `.keras` file of what tlkit trained. It brings its own constants of the input, and is compared with `--base`
+layer by layer: a file of another variant (another stride, padding, activation, epsilon or pooling; a layer more or less)
+is refused, with the first difference and the `--base` that fits. The input size may differ. A `.weights.h5` of tlkit
+holds arrays and nothing else:
+- It does not say how the input was normalized. Where an architecture's weights come in several ways (`vgg16`, `vgg19`)
+  it is refused; elsewhere the architecture's own way is taken, whatever the file was trained with.
+- Of two variants whose layers with weights have the same names and shapes, it may be either, and **is accepted for
+  both**: `resnet50` and `resnet50_v1.5` (101 and 152 likewise), `vgg11` and `vgg11_lrn`, `alexnet` with and without
+  normalization, `lenet5` and `lenet5_32` on maps of the same size. The accuracy is then wrong, and no message says why.
 
 ## What is refused
 Nothing in a file is ever run. `.pth` files are pickles, which are programs: tlkit has a reader of its own that knows the
@@ -39,7 +48,7 @@ operations and names of a state dict and refuses every other, by name (`it asks 
 needs`). PyTorch is not needed. Refused as well, each with a message: files that are cut off, tensors that reach beyond
 their storage, archives whose directory lies or that are compressed, TorchScript programs, whole modules
 (`torch.save(model, path)`), big-endian files, HDF5 files that link to or keep data in other files, tensors with values
-that are not numbers. Weights of another publisher whose network differs are refused with the name of the architecture that
+that are not numbers, and files whose backbone has layers that the network has not. Weights of another publisher whose network differs are refused with the name of the architecture that
 takes them: `resnet50` takes Keras' (stride on the first 1x1 convolution), `resnet50_v1.5` torchvision's (on the 3x3).
 
 """
