@@ -36,7 +36,7 @@ def test_what_is_said_of_whole_rows_holds():
 
 
 # Not figures: names of networks, layers and modules, units, and where to read.
-NAMES = r"arXiv:[\d.]+|(VGG|ResNet|LeNet)-?\d+|MobileNetV1|Inception-v3|conv\d|\b[345][a-e]\b|2\^[23]0|10\^6"
+NAMES = r"arXiv:[\d.]+|(VGG|ResNet|LeNet)-?\d+|MobileNetV1|Inception-v3|conv\d|\b[345][a-e]\b|2\^[23]0|10\^6|Table 1"
 NUMBER = r"\d(?:[\d,.]*\d)?(?:x\d+)*|\b(?:five|six|seven|eight|nine|ten)\b"
 
 
