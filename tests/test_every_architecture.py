@@ -28,7 +28,7 @@ def sixteen(shared, tmp_path_factory):
         for i, path in enumerate(found[:8]):
             photo = Image.open(path).convert("RGB").resize((96, 96), Image.Resampling.BILINEAR)
             photo.save(root / "train" / name / f"{i}.png")
-            ImageEnhance.Brightness(photo).enhance(1.04).save(root / "val" / name / f"{i}.png")
+            ImageEnhance.Brightness(photo).enhance(1.01).save(root / "val" / name / f"{i}.png")
     return root
 
 
