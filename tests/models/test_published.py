@@ -8,7 +8,7 @@ import keras
 import pytest
 
 from tlkit.models import published
-from tlkit.models.architecture import Accuracy, Published
+from tlkit.models.architecture import Published
 from tlkit.models.imagenet import file_of, files_of
 from tlkit.models.registry import ARCHITECTURES
 
@@ -20,10 +20,6 @@ TORCH = {name: value for name, value in EVERY.items() if value.origin.startswith
 STATED = json.loads((Path(__file__).parent / "golden" / "torchvision.json").read_text())["published"]
 
 
-def accuracy(name) -> Accuracy:
-    return getattr(published, f"{name}_ACCURACY")
-
-
 @pytest.mark.parametrize("name", TORCH)
 def test_torchvisions_files_are_those_that_it_states(name):
     one, stated = TORCH[name], STATED[TORCH[name].source.rpartition(".")[2]]
@@ -32,8 +28,8 @@ def test_torchvisions_files_are_those_that_it_states(name):
     assert file.url.endswith(f"-{file.sha256[:8]}.pth")
     assert len(file.sha256) in (8, 64)
     assert one.megabytes == pytest.approx(stated["mebibytes"] * 2**20 / 1e6, abs=0.06)
-    assert 100 * accuracy(name).top1 == pytest.approx(stated["top1"])
-    assert 100 * accuracy(name).top5 == pytest.approx(stated["top5"])
+    assert 100 * one.accuracy.top1 == pytest.approx(stated["top1"])
+    assert 100 * one.accuracy.top5 == pytest.approx(stated["top5"])
 
 
 def asked_for(monkeypatch, one, **options):
@@ -84,10 +80,8 @@ def test_the_md5s_are_of_files_that_there_are():
 def test_every_file_has_an_architecture_that_takes_it():
     taken = {id(architecture.published): architecture for architecture in ARCHITECTURES if architecture.published}
     assert [name for name, one in EVERY.items() if id(one) not in taken] == []
-    for name, one in EVERY.items():
-        architecture = taken[id(one)]
-        assert one.origin in architecture.origins
-        assert architecture.published_accuracy is accuracy(name)
+    for one in EVERY.values():
+        assert one.origin in taken[id(one)].origins
 
 
 def test_the_documentation_is_up_to_date(monkeypatch):

@@ -9,6 +9,23 @@ Head = Literal["gap", "original"]
 
 
 @dataclass(frozen=True, kw_only=True)
+class Accuracy:
+    """Accuracy on ImageNet, in fractions.
+
+    Attributes:
+        top1, top5: None is not stated.
+        source: Where it is stated, and what it was measured on.
+        one_crop: Whether it is of one network that sees each photo once, as a deployed one does. Averages over several
+            networks, crops, positions or mirror images flatter.
+    """
+
+    top1: float | None
+    top5: float | None
+    source: str
+    one_crop: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
 class Published:
     """ImageNet weights that somebody publishes.
 
@@ -25,6 +42,7 @@ class Published:
         sha256: Likewise; a prefix where only that is stated.
         megabytes: Size of the file with the classifier, in 10^6 bytes, of the default width at the last of `sizes`;
             None where nobody states it.
+        accuracy: Of these very weights, as their publisher states it.
     """
 
     url: str
@@ -38,23 +56,7 @@ class Published:
     md5: dict[str, str] = field(default_factory=dict)
     sha256: dict[str, str] = field(default_factory=dict)
     megabytes: float | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Accuracy:
-    """Accuracy on ImageNet, in fractions.
-
-    Attributes:
-        top1, top5: None is not stated.
-        source: Where it is stated, and what it was measured on.
-        one_crop: Whether it is of one network that sees each photo once, as a deployed one does. Averages over several
-            networks, crops, positions or mirror images flatter.
-    """
-
-    top1: float | None
-    top5: float | None
-    source: str
-    one_crop: bool = True
+    accuracy: Accuracy
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,7 +99,6 @@ class Architecture:
         auxiliaries: Those of the paper, if it has any.
         accuracy: On ImageNet as the paper states it.
         published: ImageNet weights, if there are any.
-        published_accuracy: Of those very weights, as their publisher states it.
         origins: Whose weights fit: keys of the family's `ORIGINS`.
         verified: Targets and precisions that a test exports and proves, such as `tflite float32`.
         foreign: Where it comes from if not from the table: `keras` is a constructor of keras.applications, `file` a
@@ -126,7 +127,6 @@ class Architecture:
     auxiliaries: Auxiliaries | None = None
     accuracy: Accuracy | None = None
     published: Published | None = None
-    published_accuracy: Accuracy | None = None
     origins: tuple[str, ...] = ()
     verified: tuple[str, ...] = ()
     foreign: Literal["keras", "file"] | None = None
@@ -136,6 +136,11 @@ class Architecture:
     def module(self) -> ModuleType:
         """The family's module. Imports Keras."""
         return importlib.import_module(f"tlkit.models.{self.family}")
+
+    @property
+    def published_accuracy(self) -> Accuracy | None:
+        """Accuracy of the weights that are offered."""
+        return self.published.accuracy if self.published else None
 
     def smallest(self, head: Head) -> int:
         """Returns the smallest input size with that head, in pixels."""

@@ -15,7 +15,9 @@ _KERAS_TABLE = "https://keras.io/api/applications/"
 _V3_DOCSTRING = "docstring of keras.applications.MobileNetV3"
 
 
-def _torchvision(constructor: str, file: str, *, megabytes: float, sha256: str, origin: str = "torch") -> Published:
+def _torchvision(
+    constructor: str, file: str, *, megabytes: float, sha256: str, accuracy: Accuracy, origin: str = "torch"
+) -> Published:
     return Published(
         url=f"https://download.pytorch.org/models/{file}",
         source=f"torchvision.models.{constructor}",
@@ -23,6 +25,7 @@ def _torchvision(constructor: str, file: str, *, megabytes: float, sha256: str, 
         licence="BSD-3-Clause",
         sha256={file: sha256},
         megabytes=megabytes,
+        accuracy=accuracy,
     )
 
 
@@ -36,14 +39,26 @@ ALEXNET_OWT = _torchvision(
     "alexnet-owt-7be5be79.pth",
     megabytes=244.4,
     sha256="7be5be791159472b1fbf3c69796f7cb30dca7ad8466c2df70058c37116cdee02",
+    accuracy=_of_torchvision(0.56522, 0.79066),
 )
-ALEXNET_OWT_ACCURACY = _of_torchvision(0.56522, 0.79066)
 
 # --- VGG
-VGG11 = _torchvision("vgg11", "vgg11-8a719046.pth", megabytes=531.5, sha256="8a719046", origin="torch_A")
-VGG11_ACCURACY = _of_torchvision(0.6902, 0.88628)
-VGG13 = _torchvision("vgg13", "vgg13-19584684.pth", megabytes=532.2, sha256="19584684", origin="torch_B")
-VGG13_ACCURACY = _of_torchvision(0.69928, 0.89246)
+VGG11 = _torchvision(
+    "vgg11",
+    "vgg11-8a719046.pth",
+    megabytes=531.5,
+    sha256="8a719046",
+    origin="torch_A",
+    accuracy=_of_torchvision(0.6902, 0.88628),
+)
+VGG13 = _torchvision(
+    "vgg13",
+    "vgg13-19584684.pth",
+    megabytes=532.2,
+    sha256="19584684",
+    origin="torch_B",
+    accuracy=_of_torchvision(0.69928, 0.89246),
+)
 VGG16 = Published(
     url=f"{_KERAS}/vgg16/vgg16_{_TF}{{top}}.h5",
     source="keras.applications.VGG16",
@@ -54,8 +69,8 @@ VGG16 = Published(
         f"vgg16_{_TF}_notop.h5": "6d6bbae143d832006294945121d1f1fc",
     },
     megabytes=553.5,
+    accuracy=Accuracy(top1=0.713, top5=0.901, source=_KERAS_TABLE),
 )
-VGG16_ACCURACY = Accuracy(top1=0.713, top5=0.901, source=_KERAS_TABLE)
 VGG19 = Published(
     url=f"{_KERAS}/vgg19/vgg19_{_TF}{{top}}.h5",
     source="keras.applications.VGG19",
@@ -66,8 +81,8 @@ VGG19 = Published(
         f"vgg19_{_TF}_notop.h5": "253f8cb515780f3b799900260a226db6",
     },
     megabytes=574.7,
+    accuracy=Accuracy(top1=0.713, top5=0.9, source=_KERAS_TABLE),
 )
-VGG19_ACCURACY = Accuracy(top1=0.713, top5=0.9, source=_KERAS_TABLE)
 
 # --- ResNet. Keras' have the stride on the first 1x1 convolution, torchvision's on the 3x3 ("v1.5").
 RESNET18 = _torchvision(
@@ -75,15 +90,15 @@ RESNET18 = _torchvision(
     "resnet18-f37072fd.pth",
     megabytes=46.8,
     sha256="f37072fd47e89c5e827621c5baffa7500819f7896bbacec160b1a16c560e07ec",
+    accuracy=_of_torchvision(0.69758, 0.89078),
 )
-RESNET18_ACCURACY = _of_torchvision(0.69758, 0.89078)
 RESNET34 = _torchvision(
     "resnet34",
     "resnet34-b627a593.pth",
     megabytes=87.3,
     sha256="b627a593bcbe140c234610266fe4f8ae95ea42fc881d091c9b6052e6b1d0590f",
+    accuracy=_of_torchvision(0.73314, 0.9142),
 )
-RESNET34_ACCURACY = _of_torchvision(0.73314, 0.9142)
 RESNET50 = Published(
     url=f"{_KERAS}/resnet/resnet50_{_TF}{{top}}.h5",
     source="keras.applications.ResNet50",
@@ -94,8 +109,8 @@ RESNET50 = Published(
         f"resnet50_{_TF}_notop.h5": "4d473c1dd8becc155b73f8504c6f6626",
     },
     megabytes=103.0,
+    accuracy=Accuracy(top1=0.749, top5=0.921, source=_KERAS_TABLE),
 )
-RESNET50_ACCURACY = Accuracy(top1=0.749, top5=0.921, source=_KERAS_TABLE)
 RESNET101 = Published(
     url=f"{_KERAS}/resnet/resnet101_{_TF}{{top}}.h5",
     source="keras.applications.ResNet101",
@@ -106,8 +121,8 @@ RESNET101 = Published(
         f"resnet101_{_TF}_notop.h5": "88cf7a10940856eca736dc7b7e228a21",
     },
     megabytes=179.6,
+    accuracy=Accuracy(top1=0.764, top5=0.928, source=_KERAS_TABLE),
 )
-RESNET101_ACCURACY = Accuracy(top1=0.764, top5=0.928, source=_KERAS_TABLE)
 RESNET152 = Published(
     url=f"{_KERAS}/resnet/resnet152_{_TF}{{top}}.h5",
     source="keras.applications.ResNet152",
@@ -118,29 +133,29 @@ RESNET152 = Published(
         f"resnet152_{_TF}_notop.h5": "ee4c566cf9a93f14d82f913c2dc6dd0c",
     },
     megabytes=243.3,
+    accuracy=Accuracy(top1=0.766, top5=0.931, source=_KERAS_TABLE),
 )
-RESNET152_ACCURACY = Accuracy(top1=0.766, top5=0.931, source=_KERAS_TABLE)
 RESNET50_V1_5 = _torchvision(
     "resnet50",
     "resnet50-0676ba61.pth",
     megabytes=102.5,
     sha256="0676ba61b6795bbe1773cffd859882e5e297624d384b6993f7c9e683e722fb8a",
+    accuracy=_of_torchvision(0.7613, 0.92862),
 )
-RESNET50_V1_5_ACCURACY = _of_torchvision(0.7613, 0.92862)
 RESNET101_V1_5 = _torchvision(
     "resnet101",
     "resnet101-63fe2227.pth",
     megabytes=178.8,
     sha256="63fe2227b86e8f1f2063f43a75c84d195911b6a0eace650907dd3dc62dd49a0a",
+    accuracy=_of_torchvision(0.77374, 0.93546),
 )
-RESNET101_V1_5_ACCURACY = _of_torchvision(0.77374, 0.93546)
 RESNET152_V1_5 = _torchvision(
     "resnet152",
     "resnet152-394f9c45.pth",
     megabytes=241.6,
     sha256="394f9c45966e3651a89bbb78a48410a6755854ce4a5ab64927cf1c7247f85e58",
+    accuracy=_of_torchvision(0.78312, 0.94046),
 )
-RESNET152_V1_5_ACCURACY = _of_torchvision(0.78312, 0.94046)
 
 # --- GoogLeNet and Inception
 GOOGLENET_BN = _torchvision(
@@ -148,8 +163,8 @@ GOOGLENET_BN = _torchvision(
     "googlenet-1378be20.pth",
     megabytes=52.1,
     sha256="1378be20a8e875cf1568b8a71654e704449655e34711a959a38b04fb34905cef",
+    accuracy=_of_torchvision(0.69778, 0.8953),
 )
-GOOGLENET_BN_ACCURACY = _of_torchvision(0.69778, 0.8953)
 INCEPTION_V3 = Published(
     url=f"{_KERAS}/inception_v3/inception_v3_{_TF}{{top}}.h5",
     source="keras.applications.InceptionV3",
@@ -162,8 +177,8 @@ INCEPTION_V3 = Published(
         f"inception_v3_{_TF}_notop.h5": "bcbd6486424b2319ff4ef7d526e38f63",
     },
     megabytes=96.1,
+    accuracy=Accuracy(top1=0.779, top5=0.937, source=_KERAS_TABLE),
 )
-INCEPTION_V3_ACCURACY = Accuracy(top1=0.779, top5=0.937, source=_KERAS_TABLE)
 
 # --- MobileNets. Accuracy is that of width 1.0 at 224 pixels.
 MOBILENET_V1 = Published(
@@ -174,8 +189,8 @@ MOBILENET_V1 = Published(
     widths={0.25: "2_5", 0.5: "5_0", 0.75: "7_5", 1.0: "1_0"},
     no_top_suffix="_no_top",
     megabytes=17.2,
+    accuracy=Accuracy(top1=0.704, top5=0.895, source=_KERAS_TABLE),
 )
-MOBILENET_V1_ACCURACY = Accuracy(top1=0.704, top5=0.895, source=_KERAS_TABLE)
 MOBILENET_V2 = Published(
     url=f"{_KERAS}/mobilenet_v2/mobilenet_v2_{_TF}_{{width}}_{{size}}{{top}}.h5",
     source="keras.applications.MobileNetV2",
@@ -184,8 +199,8 @@ MOBILENET_V2 = Published(
     widths={0.35: "0.35", 0.5: "0.5", 0.75: "0.75", 1.0: "1.0", 1.3: "1.3", 1.4: "1.4"},
     no_top_suffix="_no_top",
     megabytes=14.5,
+    accuracy=Accuracy(top1=0.713, top5=0.901, source=_KERAS_TABLE),
 )
-MOBILENET_V2_ACCURACY = Accuracy(top1=0.713, top5=0.901, source=_KERAS_TABLE)
 MOBILENET_V3_LARGE = Published(
     url=f"{_KERAS}/mobilenet_v3/weights_mobilenet_v3_large_224_{{width}}_float{{top}}.h5",
     source="keras.applications.MobileNetV3Large",
@@ -199,8 +214,8 @@ MOBILENET_V3_LARGE = Published(
         "weights_mobilenet_v3_large_224_1.0_float.h5": "59e551e166be033d707958cf9e29a6a7",
         "weights_mobilenet_v3_large_224_1.0_float_no_top_v2.h5": "07fb09a5933dd0c8eaafa16978110389",
     },
+    accuracy=Accuracy(top1=0.756, top5=None, source=_V3_DOCSTRING),
 )
-MOBILENET_V3_LARGE_ACCURACY = Accuracy(top1=0.756, top5=None, source=_V3_DOCSTRING)
 MOBILENET_V3_SMALL = Published(
     url=f"{_KERAS}/mobilenet_v3/weights_mobilenet_v3_small_224_{{width}}_float{{top}}.h5",
     source="keras.applications.MobileNetV3Small",
@@ -214,5 +229,5 @@ MOBILENET_V3_SMALL = Published(
         "weights_mobilenet_v3_small_224_1.0_float.h5": "8768d4c2e7dee89b9d02b2d03d65d862",
         "weights_mobilenet_v3_small_224_1.0_float_no_top_v2.h5": "d3e8ec802a04aa4fc771ee12a9a9b836",
     },
+    accuracy=Accuracy(top1=0.681, top5=None, source=_V3_DOCSTRING),
 )
-MOBILENET_V3_SMALL_ACCURACY = Accuracy(top1=0.681, top5=None, source=_V3_DOCSTRING)

@@ -1,6 +1,5 @@
 """Every architecture: a literal table, in the order of the lectures. Every number in it is held by a test."""
 
-from dataclasses import replace
 from typing import Any
 
 from tlkit.models import published
@@ -45,45 +44,71 @@ _RESNET: dict[str, Any] = {
 # Keras' weights of ResNets: strides on the first 1x1, and how they were trained.
 _KERAS_RESNET: dict[str, Any] = {"normalization": CENTRED, "epsilon": 1.001e-5}
 
-_TABLE = (
+_GOOGLENET: dict[str, Any] = {
+    "family": "googlenet",
+    "builder": "googlenet",
+    "paper": "arXiv:1409.4842",
+    "input_size": 224,
+    "stages": stages(3, 5, "stem"),
+    "fully_connected": False,
+}
+_MOBILENET: dict[str, Any] = {
+    "input_size": 224,
+    "min_input_size": 32,
+    "fully_connected": False,
+    "width_multiplier": True,
+}
+_MOBILENET_V3: dict[str, Any] = {
+    **_MOBILENET,
+    "family": "mobilenet_v3",
+    "builder": "mobilenet_v3",
+    "paper": "arXiv:1905.02244",
+    "deep_head": True,
+    "origins": ("keras", "keras2"),
+}
+# What tests/test_every_architecture.py exports of each one and proves.
+_VERIFIED = ("tflite float32", "tflite int8")
+
+
+def _architecture(*, name: str, **rest: Any) -> Architecture:  # noqa: ANN401
+    """One entry, with what counts.py and accuracies.py say of it."""
+    counts = COUNTS[name]
+    return Architecture(
+        name=name,
+        params=counts.params,
+        trainable_params=counts.trainable_params,
+        macs=counts.macs,
+        depth=counts.depth,
+        accuracy=ACCURACIES.get(name),
+        verified=_VERIFIED,
+        **rest,
+    )
+
+
+ARCHITECTURES = (
     # --- LeNet, lenet.py
-    Architecture(
-        **_LENET,
-        name="lenet5",
-        title="LeNet-5",
-        input_size=28,
-        min_input_size=12,
-        params=61_706,
-    ),
-    Architecture(
+    _architecture(**_LENET, name="lenet5", title="LeNet-5", input_size=28, min_input_size=12),
+    _architecture(
         **_LENET,
         name="lenet5_32",
         title="LeNet-5 on 32x32",
         options={"padding": "valid"},
         input_size=32,
         min_input_size=16,
-        params=61_706,
     ),
-    Architecture(
+    _architecture(
         **_LENET,
         name="lenet5_rgb",
         title="LeNet-5 in colour",
         options={"padding": "valid", "filters": (8, 16), "grey": False, "activation": "relu", "pooling": "max"},
         input_size=32,
         min_input_size=16,
-        params=62_958,
     ),
     # --- AlexNet, alexnet.py
-    Architecture(
-        **_ALEXNET,
-        name="alexnet",
-        title="AlexNet",
-        paper="doi:10.1145/3065386",
-        input_size=227,
-        min_input_size=67,
-        params=62_378_344,
+    _architecture(
+        **_ALEXNET, name="alexnet", title="AlexNet", paper="doi:10.1145/3065386", input_size=227, min_input_size=67
     ),
-    Architecture(
+    _architecture(
         **_ALEXNET,
         name="alexnet_owt",
         title="AlexNet, one weird trick",
@@ -91,204 +116,134 @@ _TABLE = (
         paper="arXiv:1404.5997",
         input_size=224,
         min_input_size=63,
-        params=61_100_840,
         published=published.ALEXNET_OWT,
-        published_accuracy=published.ALEXNET_OWT_ACCURACY,
         origins=("torch",),
     ),
     # --- VGG, vgg.py
-    Architecture(
+    _architecture(
         **_VGG,
         name="vgg11",
         title="VGG-11",
         options={"column": "A", "normalization": STANDARDIZED},
-        params=132_863_336,
         published=published.VGG11,
-        published_accuracy=published.VGG11_ACCURACY,
         origins=("torch_A",),
     ),
-    Architecture(
-        **_VGG,
-        name="vgg11_lrn",
-        title="VGG-11 (LRN)",
-        options={"column": "A-LRN"},
-        params=132_863_336,
-    ),
-    Architecture(
+    _architecture(**_VGG, name="vgg11_lrn", title="VGG-11 (LRN)", options={"column": "A-LRN"}),
+    _architecture(
         **_VGG,
         name="vgg13",
         title="VGG-13",
         options={"column": "B", "normalization": STANDARDIZED},
-        params=133_047_848,
         published=published.VGG13,
-        published_accuracy=published.VGG13_ACCURACY,
         origins=("torch_B",),
     ),
-    Architecture(
-        **_VGG,
-        name="vgg16_conv1",
-        title="VGG-16 (conv1)",
-        options={"column": "C"},
-        params=133_638_952,
-    ),
-    Architecture(
+    _architecture(**_VGG, name="vgg16_conv1", title="VGG-16 (conv1)", options={"column": "C"}),
+    _architecture(
         **_VGG,
         name="vgg16",
         title="VGG-16",
         options={"column": "D"},
-        params=138_357_544,
         published=published.VGG16,
-        published_accuracy=published.VGG16_ACCURACY,
         origins=("keras", "torch_D"),
     ),
-    Architecture(
+    _architecture(
         **_VGG,
         name="vgg19",
         title="VGG-19",
         options={"column": "E"},
-        params=143_667_240,
         published=published.VGG19,
-        published_accuracy=published.VGG19_ACCURACY,
         origins=("keras", "torch_E"),
     ),
     # --- ResNet, resnet.py
-    Architecture(
+    _architecture(
         **_RESNET,
         name="resnet18",
         title="ResNet-18",
         options={"depth": 18},
-        params=11_699_112,
-        trainable_params=11_689_512,
         published=published.RESNET18,
-        published_accuracy=published.RESNET18_ACCURACY,
         origins=("torch",),
     ),
-    Architecture(
+    _architecture(
         **_RESNET,
         name="resnet34",
         title="ResNet-34",
         options={"depth": 34},
-        params=21_814_696,
-        trainable_params=21_797_672,
         published=published.RESNET34,
-        published_accuracy=published.RESNET34_ACCURACY,
         origins=("torch",),
     ),
-    Architecture(
+    _architecture(
         **_RESNET,
         name="resnet50",
         title="ResNet-50",
         options={"depth": 50, **_KERAS_RESNET},
-        params=25_610_152,
-        trainable_params=25_557_032,
         published=published.RESNET50,
-        published_accuracy=published.RESNET50_ACCURACY,
         origins=("keras",),
     ),
-    Architecture(
+    _architecture(
         **_RESNET,
         name="resnet101",
         title="ResNet-101",
         options={"depth": 101, **_KERAS_RESNET},
-        params=44_654_504,
-        trainable_params=44_549_160,
         published=published.RESNET101,
-        published_accuracy=published.RESNET101_ACCURACY,
         origins=("keras",),
     ),
-    Architecture(
+    _architecture(
         **_RESNET,
         name="resnet152",
         title="ResNet-152",
         options={"depth": 152, **_KERAS_RESNET},
-        params=60_344_232,
-        trainable_params=60_192_808,
         published=published.RESNET152,
-        published_accuracy=published.RESNET152_ACCURACY,
         origins=("keras",),
     ),
-    Architecture(
+    _architecture(
         **_RESNET,
         name="resnet50_v1.5",
         title="ResNet-50 v1.5",
         options={"depth": 50, "stride_on_3x3": True},
-        params=25_610_152,
-        trainable_params=25_557_032,
         published=published.RESNET50_V1_5,
-        published_accuracy=published.RESNET50_V1_5_ACCURACY,
         origins=("torch",),
     ),
-    Architecture(
+    _architecture(
         **_RESNET,
         name="resnet101_v1.5",
         title="ResNet-101 v1.5",
         options={"depth": 101, "stride_on_3x3": True},
-        params=44_654_504,
-        trainable_params=44_549_160,
         published=published.RESNET101_V1_5,
-        published_accuracy=published.RESNET101_V1_5_ACCURACY,
         origins=("torch",),
     ),
-    Architecture(
+    _architecture(
         **_RESNET,
         name="resnet152_v1.5",
         title="ResNet-152 v1.5",
         options={"depth": 152, "stride_on_3x3": True},
-        params=60_344_232,
-        trainable_params=60_192_808,
         published=published.RESNET152_V1_5,
-        published_accuracy=published.RESNET152_V1_5_ACCURACY,
         origins=("torch",),
     ),
-    Architecture(
-        **_RESNET,
-        name="plain18",
-        title="plain network of 18 layers",
-        options={"depth": 18, "shortcut": None},
-        params=11_523_496,
-        trainable_params=11_515_688,
+    _architecture(
+        **_RESNET, name="plain18", title="plain network of 18 layers", options={"depth": 18, "shortcut": None}
     ),
-    Architecture(
-        **_RESNET,
-        name="plain34",
-        title="plain network of 34 layers",
-        options={"depth": 34, "shortcut": None},
-        params=21_639_080,
-        trainable_params=21_623_848,
+    _architecture(
+        **_RESNET, name="plain34", title="plain network of 34 layers", options={"depth": 34, "shortcut": None}
     ),
     # --- GoogLeNet, googlenet.py
-    Architecture(
+    _architecture(
+        **_GOOGLENET,
         name="googlenet",
         title="GoogLeNet",
-        family="googlenet",
-        builder="googlenet",
-        paper="arXiv:1409.4842",
-        input_size=224,
         min_input_size=31,
         auxiliaries=Auxiliaries(loss_weight=0.3, stage="stage4", min_input_size=79),
-        params=6_998_552,
-        stages=stages(3, 5, "stem"),
-        fully_connected=False,
     ),
-    Architecture(
+    _architecture(
+        **_GOOGLENET,
         name="googlenet_bn",
         title="GoogLeNet with batch normalization",
-        family="googlenet",
-        builder="googlenet",
         options={"batch_norm": True, "dropout": 0.2},
-        paper="arXiv:1409.4842",
-        input_size=224,
         min_input_size=15,
-        params=6_639_464,
-        trainable_params=6_624_904,
-        stages=stages(3, 5, "stem"),
-        fully_connected=False,
         published=published.GOOGLENET_BN,
-        published_accuracy=published.GOOGLENET_BN_ACCURACY,
         origins=("torch",),
     ),
     # --- Inception-v3, inception_v3.py
-    Architecture(
+    _architecture(
         name="inception_v3",
         title="Inception-v3",
         family="inception_v3",
@@ -296,96 +251,50 @@ _TABLE = (
         paper="arXiv:1512.00567",
         input_size=299,
         min_input_size=75,
-        params=23_851_784,
-        trainable_params=23_817_352,
         stages=stages(1, 3, "stem"),
         fully_connected=False,
         published=published.INCEPTION_V3,
-        published_accuracy=published.INCEPTION_V3_ACCURACY,
         origins=("keras", "keras2"),
     ),
     # --- MobileNetV1, mobilenet_v1.py
-    Architecture(
+    _architecture(
+        **_MOBILENET,
         name="mobilenet_v1",
         title="MobileNetV1",
         family="mobilenet_v1",
         builder="mobilenet_v1",
         paper="arXiv:1704.04861",
-        input_size=224,
-        min_input_size=32,
-        params=4_253_864,
-        trainable_params=4_231_976,
         stages=stages(1, 5, "stem"),
-        fully_connected=False,
-        width_multiplier=True,
         published=published.MOBILENET_V1,
-        published_accuracy=published.MOBILENET_V1_ACCURACY,
         origins=("keras",),
     ),
     # --- MobileNetV2, mobilenet_v2.py
-    Architecture(
+    _architecture(
+        **_MOBILENET,
         name="mobilenet_v2",
         title="MobileNetV2",
         family="mobilenet_v2",
         builder="mobilenet_v2",
         paper="arXiv:1801.04381",
-        input_size=224,
-        min_input_size=32,
-        params=3_538_984,
-        trainable_params=3_504_872,
         stages=stages(1, 5, "stem"),
-        fully_connected=False,
-        width_multiplier=True,
         published=published.MOBILENET_V2,
-        published_accuracy=published.MOBILENET_V2_ACCURACY,
         origins=("keras",),
     ),
     # --- MobileNetV3, mobilenet_v3.py
-    Architecture(
+    _architecture(
+        **_MOBILENET_V3,
         name="mobilenet_v3_large",
         title="MobileNetV3-Large",
-        family="mobilenet_v3",
-        builder="mobilenet_v3",
         options={"size": "large"},
-        paper="arXiv:1905.02244",
-        input_size=224,
-        min_input_size=32,
-        params=5_507_432,
-        trainable_params=5_483_032,
         stages=stages(1, 5, "stem"),
-        fully_connected=False,
-        deep_head=True,
-        width_multiplier=True,
         published=published.MOBILENET_V3_LARGE,
-        published_accuracy=published.MOBILENET_V3_LARGE_ACCURACY,
-        origins=("keras", "keras2"),
     ),
-    Architecture(
+    _architecture(
+        **_MOBILENET_V3,
         name="mobilenet_v3_small",
         title="MobileNetV3-Small",
-        family="mobilenet_v3",
-        builder="mobilenet_v3",
         options={"size": "small"},
-        paper="arXiv:1905.02244",
-        input_size=224,
-        min_input_size=32,
-        params=2_554_968,
-        trainable_params=2_542_856,
         stages=stages(1, 4, "stem"),
-        fully_connected=False,
-        deep_head=True,
-        width_multiplier=True,
         published=published.MOBILENET_V3_SMALL,
-        published_accuracy=published.MOBILENET_V3_SMALL_ACCURACY,
-        origins=("keras", "keras2"),
     ),
-)
-
-# What tests/test_every_architecture.py exports of each one and proves.
-_VERIFIED = ("tflite float32", "tflite int8")
-
-ARCHITECTURES = tuple(
-    replace(one, macs=macs, depth=depth, accuracy=ACCURACIES.get(one.name), verified=_VERIFIED)
-    for one in _TABLE
-    for macs, depth in [COUNTS.get(one.name, (None, None))]
 )
