@@ -283,7 +283,6 @@ def test_real_imagenet_weights_of_mobilenet_v1_recognize_the_samples(shared, wid
     )
     ours = registry.build("mobilenet_v1", input_size=size, width_multiplier=width)
     load_weights(ours, registry.find("mobilenet_v1"), path)
-    carry(theirs, ours, registry.find("mobilenet_v1").module.ORIGINS["keras"])
     logits = ours.predict(x, batch_size=100, verbose=0)
     assert difference(logits[:10], theirs.predict(x[:10] / 127.5 - 1, verbose=0)) < 1e-4
     labels = np.array([int(i) for i in chosen])[:, None]
