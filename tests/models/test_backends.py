@@ -40,7 +40,6 @@ for case, (size, options) in CASES.items():
 
 @pytest.mark.slow
 def test_every_kind_of_architecture_gives_the_same_logits_on_jax(tmp_path):
-    pytest.importorskip("jax")
     for case, (size, options) in CASES.items():
         model = settled(registry.build(case.split()[0], classes=5, input_size=size, head="gap", **options))
         x = np.random.default_rng(0).uniform(0, 255, (2, size, size, 3)).astype(np.float32)

@@ -11,7 +11,6 @@ from tlkit.models.compare import compare, figures
 
 
 def test_a_png_and_an_svg_are_drawn_and_name_every_architecture(tmp_path):
-    pytest.importorskip("matplotlib")
     found = compare(["all"])
     picture.draw(found, tmp_path / "a.png")
     image = Image.open(tmp_path / "a.png")
@@ -28,7 +27,6 @@ def test_a_png_and_an_svg_are_drawn_and_name_every_architecture(tmp_path):
 
 
 def test_names_of_near_neighbours_do_not_cover_each_other():
-    pytest.importorskip("matplotlib")
     boxes = []
     circles = [(300.0 + 8 * i, 300.0 + 5 * (i % 3), 30.0) for i in range(12)]
 
@@ -44,8 +42,6 @@ def test_names_of_near_neighbours_do_not_cover_each_other():
 
 
 def test_a_broken_matplotlib_is_a_sentence(tmp_path, monkeypatch):
-    pytest.importorskip("matplotlib")
-
     def broken(name):
         raise ImportError("libz.so.1: cannot open shared object file")
 
@@ -72,7 +68,6 @@ def test_lines_cross_boxes_and_each_other():
 
 
 def test_every_name_in_the_picture_touches_its_circle_or_has_a_line(tmp_path, monkeypatch):
-    pytest.importorskip("matplotlib")
     answers = []
     real = picture.needs_line
 
@@ -89,7 +84,6 @@ def test_every_name_in_the_picture_touches_its_circle_or_has_a_line(tmp_path, mo
 
 
 def test_averages_are_rings_and_the_legend_says_so(tmp_path):
-    pytest.importorskip("matplotlib")
     full, ring = (picture._LEGEND[one].splitlines()[0] for one in (True, False))
     for names, expected in (
         (["alexnet", "mobilenet_v2"], {full, ring}),
@@ -103,7 +97,6 @@ def test_averages_are_rings_and_the_legend_says_so(tmp_path):
 
 
 def test_what_is_not_drawn_is_returned(tmp_path):
-    pytest.importorskip("matplotlib")
     left_out = picture.draw(compare(["vgg16", "lenet5", "googlenet"]), tmp_path / "a.png")
     assert [one.architecture.name for one in left_out] == ["lenet5", "googlenet"]
 
