@@ -75,6 +75,7 @@ LIGHT = (
     "tlkit/models/registry.py",
     "tlkit/models/table.py",
     "tlkit/transfer/options.py",
+    "tlkit/transfer/plans.py",
     "tlkit/transfer/finetune.py",
     "tlkit/transfer/record.py",
     "tlkit/transfer/freeze.py",

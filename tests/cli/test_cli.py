@@ -124,7 +124,7 @@ def test_every_architecture_is_shown(name, capsys):
     [
         (["fintune"], 2, "There is no command 'fintune'. Did you mean finetune"),
         (["finetune"], 2, "Missing option '--base'"),
-        (["finetune", "--bas", "x"], 2, "No such option '--bas'. Did you mean '--base'"),
+        (["finetune", "--bas", "x"], 2, "No such option '--bas'. (Did you mean one of: '--base'"),
         (["finetune", "--base", "vgg16", "--epochs", "0"], 2, "0 is not in the range x>=1"),
         (["finetune", "--base", "vgg16", "--epochs", "x"], 2, "'x' is not a valid integer"),
         (["finetune", "--base", "vgg16", "--head", "x"], 2, "'x' is not one of 'gap', 'original'"),

@@ -12,7 +12,8 @@ import pytest
 
 from tlkit.cli.main import main
 from tlkit.models import registry
-from tlkit.transfer.options import FinetuneOptions, plan
+from tlkit.transfer.options import FinetuneOptions
+from tlkit.transfer.plans import plan
 
 from ..models.test_imagenet import NAME, V2, served, server  # noqa: F401
 

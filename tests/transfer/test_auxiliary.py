@@ -14,7 +14,8 @@ from tlkit.models.auxiliary import auxiliaries_for, without_auxiliaries
 from tlkit.progress import Progress
 from tlkit.transfer.features import inference
 from tlkit.transfer.results import save_model
-from tlkit.transfer.training import Schedule, compile_for_training
+from tlkit.transfer.schedule import Schedule
+from tlkit.transfer.training import Recipe, compile_for_training
 
 
 def small_model():
@@ -53,7 +54,7 @@ def test_an_auxiliary_classifier_adds_its_share_of_the_gradient(weight):
     kernel = model.get_layer("stage1_fc").kernel
     expected = tape.gradient(loss, kernel.value).numpy()
     schedule = Schedule(epochs=1, batch_size=8, learning_rate=0.01, patience=0)
-    compiled = compile_for_training(model, schedule, steps=10, auxiliary_weight=weight)
+    compiled = compile_for_training(model, schedule, steps=10, recipe=Recipe(auxiliary_weight=weight))
     losses, _ = compiled.train_on_batch(*batch())
     moments = {v.path: v for v in compiled.optimizer.variables}
     moment = next(v for path, v in moments.items() if "stage1_fc_kernel_momentum" in path)

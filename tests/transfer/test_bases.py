@@ -17,7 +17,8 @@ from tlkit.manifest import read_manifest, sha256_of
 from tlkit.models import constructors
 from tlkit.transfer import checkpoint, loop, training
 from tlkit.transfer.finetune import finetune, resume
-from tlkit.transfer.options import FinetuneOptions, plan
+from tlkit.transfer.options import FinetuneOptions
+from tlkit.transfer.plans import plan
 
 from ..conftest import photo, settled
 from .test_finetune import Told

@@ -17,10 +17,12 @@ from tlkit.models import registry
 from tlkit.preprocess import PreprocessSpec
 from tlkit.progress import Progress
 from tlkit.transfer import features as cache
-from tlkit.transfer.features import Wanted, cut, estimate_bytes, features_of, inference
+from tlkit.transfer.features import Wanted, cut, estimate_bytes, features_of
+from tlkit.transfer.inference import inference
 from tlkit.transfer.loop import Training
+from tlkit.transfer.schedule import Schedule, Step
 from tlkit.transfer.source import cached_source, pixel_source
-from tlkit.transfer.training import Schedule, Step
+from tlkit.transfer.training import Recipe
 
 from ..conftest import settled
 
@@ -233,7 +235,7 @@ def test_cached_training_gives_the_head_of_uncached_training(photos, own_cache, 
         else:
             source = pixel_source(model, photos, SPEC, np.ones(3), augmentation)
         start = model.get_layer("head_logits").get_weights()[0]
-        training = Training(source, photos, schedule, frozen=stages, batch_norm_frozen=True, seed=3)
+        training = Training(source, photos, schedule, frozen=stages, recipe=Recipe(batch_norm="frozen"), seed=3)
         assert training.run(Progress())
         heads.append(model.get_layer("head_logits").get_weights())
         logits.append(source.held_out_logits())

@@ -13,7 +13,8 @@ from tlkit.models import registry
 from tlkit.preprocess import PreprocessSpec
 from tlkit.progress import Progress
 from tlkit.transfer.finetune import finetune
-from tlkit.transfer.options import FinetuneOptions, plan
+from tlkit.transfer.options import FinetuneOptions
+from tlkit.transfer.plans import plan
 
 from ..conftest import settled
 
@@ -220,10 +221,10 @@ def test_features_that_do_not_belong_to_the_model_are_noticed(tmp_path, make_fol
     ("values", "expected"),
     [
         ({"base": "lenet5"}, ("none", "none", "original", 28, 30, 3e-3)),
-        ({"base": "vgg16"}, ("imagenet", "all-but-head", "gap", 32, 30, 3e-3)),
-        ({"base": "vgg16", "data": "x"}, ("imagenet", "all-but-head", "gap", 224, 30, 3e-3)),
+        ({"base": "vgg16"}, ("imagenet", "auto", "gap", 32, 30, 3e-3)),
+        ({"base": "vgg16", "data": "x"}, ("imagenet", "auto", "gap", 224, 30, 3e-3)),
         ({"base": "mobilenet_v2", "freeze": "last:1"}, ("imagenet", "last:1", "gap", 32, 15, 3e-4)),
-        ({"base": "vgg16", "head": "original"}, ("imagenet", "all-but-head", "original", 224, 30, 3e-3)),
+        ({"base": "vgg16", "head": "original"}, ("imagenet", "auto", "original", 224, 30, 3e-3)),
         ({"base": "vgg16", "weights": "none"}, ("none", "none", "gap", 32, 30, 3e-3)),
         ({"base": "lenet5", "head": "gap", "epochs": 2}, ("none", "none", "gap", 12, 2, 3e-3)),
     ],

@@ -7,7 +7,8 @@ import pytest
 from tlkit.errors import OptionError, UnknownNameError
 from tlkit.models import registry
 from tlkit.transfer.freeze import frozen_stages, parse_freeze
-from tlkit.transfer.training import Schedule, compile_for_training
+from tlkit.transfer.schedule import Schedule
+from tlkit.transfer.training import Recipe, compile_for_training
 
 SCHEDULE = Schedule(epochs=1, batch_size=8, learning_rate=0.01, patience=0)
 STAGES = ("stem", "stage1", "stage2", "stage3")
@@ -31,7 +32,11 @@ def test_a_strategy_freezes_a_prefix_of_the_stages(text, frozen):
 @pytest.mark.parametrize(
     ("text", "error", "message"),
     [
-        ("all", OptionError, "--freeze takes all-but-head, none, up-to:STAGE or last:N, not 'all'"),
+        (
+            "all",
+            OptionError,
+            "--freeze takes all-but-head, none, up-to:STAGE, last:N, gradual.*, head-then:STRATEGY or auto, not 'all'",
+        ),
         ("all_but_head", OptionError, "Did you mean all-but-head"),
         ("up-to:stage9", UnknownNameError, "no stage 'stage9' to freeze up to. Did you mean .*Stages, from input"),
         ("last:0", OptionError, "--freeze last:N takes a number from 1 to 4 here, not '0'"),
@@ -65,7 +70,7 @@ def test_a_frozen_stage_does_not_move_in_training(text):
 
 def test_frozen_batch_norms_of_trained_stages_keep_their_statistics():
     model = registry.build("mobilenet_v2", classes=3, input_size=32, head="gap")
-    compile_for_training(model, SCHEDULE, steps=4, frozen=("stem",), batch_norm_frozen=True)
+    compile_for_training(model, SCHEDULE, steps=4, frozen=("stem",), recipe=Recipe(batch_norm="frozen"))
     norm, conv = model.get_layer("stage5_conv_bn"), model.get_layer("stage5_conv")
     assert (norm.trainable, conv.trainable) == (False, True)
     x = np.random.default_rng(0).normal(5, 3, (4, 1, 1, 1280)).astype(np.float32)

@@ -15,8 +15,8 @@ from tlkit.errors import DivergedError, RunError
 from tlkit.progress import Progress
 from tlkit.transfer import checkpoint as module
 from tlkit.transfer.loop import Training
+from tlkit.transfer.schedule import Schedule
 from tlkit.transfer.source import Source
-from tlkit.transfer.training import Schedule
 
 
 def photo_set(train=10, val=4):
@@ -63,7 +63,7 @@ def small_source(losses=None, on_step=lambda number: None, dropout=0.3):
 
 def training(source, folder=None, **values):
     schedule = Schedule(**{"epochs": 5, "batch_size": 4, "learning_rate": 0.05, "patience": 0, **values})
-    return Training(source, photo_set(), schedule, frozen=(), batch_norm_frozen=False, seed=3, folder=folder)
+    return Training(source, photo_set(), schedule, frozen=(), seed=3, folder=folder)
 
 
 def test_the_best_epoch_is_kept_and_training_stops_when_patience_ends():

@@ -39,15 +39,18 @@ from tlkit.cli.common import HELP, INTERRUPTED, json_option, print_json, print_t
 @click.option(
     "--freeze",
     metavar="STRATEGY",
-    help="all-but-head (the default with pretrained weights), none (the default without), up-to:STAGE or last:N.",
+    help="all-but-head, none, up-to:STAGE, last:N, gradual[:EPOCHS], head-then:STRATEGY, or auto: what suits the "
+    "photos. Default: auto with pretrained weights, none without.",
 )
 @click.option("--head", type=click.Choice(["gap", "original"]), help="Pooling and one layer, or the paper's head.")
-@click.option("--epochs", type=click.IntRange(1), help="At most. Default: 30, or 15 when pretrained stages train.")
+@click.option(
+    "--epochs", type=click.IntRange(1), help="At most, all phases together. Default: what suits the strategy."
+)
 @click.option("--batch-size", type=click.IntRange(1), default=32, show_default=True, help="Photos in a step.")
 @click.option(
     "--learning-rate",
     type=click.FloatRange(0, 10, min_open=True),
-    help="After warm-up; a cosine takes it to 0. Default: 3e-3, or 3e-4 when pretrained stages train.",
+    help="After warm-up; a cosine takes it to 0. Default: 3e-3 for a head alone, less when pretrained stages train.",
 )
 @click.option("--input-size", type=click.IntRange(1, 2048), metavar="PIXELS", help="Default: the architecture's own.")
 @click.option(
@@ -79,15 +82,72 @@ from tlkit.cli.common import HELP, INTERRUPTED, json_option, print_json, print_t
 @click.option(
     "--augment",
     type=click.Choice(["none", "light", "strong"]),
-    default="none",
-    show_default=True,
-    help="Train on changed photos: light turns, shifts, zooms and brightens a little; strong more, and mirrors.",
+    help="Train on changed photos: light turns, shifts, zooms and brightens a little; strong more, and mirrors. "
+    "Default: light where all pretrained stages train, else none.",
 )
 @click.option(
     "--views",
     type=click.IntRange(1, 1000),
     metavar="K",
     help="Changed versions of each photo. Default: 4, cached; where nothing is cached, new ones in every epoch.",
+)
+@click.option(
+    "--layer-decay",
+    type=click.FloatRange(0, 1, min_open=True),
+    default=1.0,
+    show_default=True,
+    metavar="FACTOR",
+    help="Discriminative learning rates: each stage learns at FACTOR times the rate of the one behind it.",
+)
+@click.option(
+    "--batch-norm",
+    type=click.Choice(["frozen", "train"]),
+    help="Of pretrained weights: frozen (the default) keeps their statistics; train trains all of them, in frozen stages "
+    "too, so that nothing can be cached.",
+)
+@click.option(
+    "--weight-decay",
+    type=click.FloatRange(0, 1),
+    default=0.01,
+    show_default=True,
+    help="Decoupled, times the learning rate; biases and norms have none.",
+)
+@click.option(
+    "--label-smoothing",
+    type=click.FloatRange(0, 1, max_open=True),
+    default=0.0,
+    show_default=True,
+    help="Share of each label that is spread over all classes.",
+)
+@click.option(
+    "--mix",
+    type=click.Choice(["none", "mixup", "cutmix"]),
+    default="none",
+    show_default=True,
+    help="Blend photos in pairs, or put a rectangle of one into the other; nothing is cached then.",
+)
+@click.option(
+    "--ema",
+    type=click.FloatRange(0, 1, max_open=True),
+    default=0.0,
+    show_default=True,
+    metavar="DECAY",
+    help="Validate and keep a moving average of the weights, such as 0.99; 0: the weights.",
+)
+@click.option(
+    "--sampling",
+    type=click.Choice(["natural", "balanced"]),
+    default="natural",
+    show_default=True,
+    help="balanced: draw every class equally often.",
+)
+@click.option(
+    "--max-thaw-drop",
+    type=click.FloatRange(0, 1),
+    default=0.05,
+    show_default=True,
+    metavar="SHARE",
+    help="Return to the best weights if the first epoch of thawed stages loses more validation accuracy.",
 )
 @click.option("--resume", is_flag=True, help="Go on with the newest run that was killed or interrupted, or --name.")
 @json_option
@@ -102,7 +162,7 @@ def command(ctx: click.Context, no_cache: bool, resume: bool, as_json: bool, **v
     Example:
       tlkit finetune --base mobilenet_v2 --data photos/
       tlkit finetune --base vgg16 --classes 10 --freeze all-but-head
-      tlkit finetune --base mobilenet_v2 --data photos/ --freeze last:1 --epochs 20
+      tlkit finetune --base mobilenet_v2 --data photos/ --freeze head-then:last:2 --layer-decay 0.7
       tlkit finetune --base keras:EfficientNetV2B0 --data photos/
       tlkit finetune --base mine.keras --base-input 0..1 --data photos/ --freeze up-to:stage3
       tlkit finetune --resume

@@ -146,12 +146,16 @@ def _lines(folder: Path, manifest: dict[str, Any]) -> list[tuple[str, str]]:
         ("Data", f"{summary(manifest)['data']}, {manifest['data']['root']}"),
         ("Classes", f"{len(classes)}: {some(classes, 8)}"),
         ("Photos", sizes),
-        ("Schedule", ", ".join(f"{key} {value}" for key, value in schedule.items()) or "-"),
+        ("Schedule", _scalars(schedule) or "-"),
     ]
     for name, part in manifest["metrics"].items():
         if part:
             lines.append((f"Accuracy, {name}", f"{part['accuracy']:.1%} of {part['images']} photos"))
     return lines + [("Artifact", _artifact(entry)) for entry in manifest["artifacts"]]
+
+
+def _scalars(values: dict[str, Any]) -> str:
+    return ", ".join(f"{key} {value}" for key, value in values.items() if isinstance(value, str | int | float))
 
 
 def _artifact(entry: dict[str, Any]) -> str:

@@ -25,8 +25,10 @@ class State:
     """How far a training is.
 
     Attributes:
-        done: Steps.
-        finished: Whether nothing is left to train.
+        phase: Which phase of the training it is, from 0.
+        done: Steps of the phase.
+        finished: Whether nothing of the phase is left to train.
+        dropped: What thawing lost, where that ended the training: see `loop.Training`.
         rows: Of history.csv, one for each epoch.
         best_epoch: The epoch with the smallest validation loss, from 1; 0 before the first.
         best_loss: Its validation loss.
@@ -34,8 +36,10 @@ class State:
         losses, right, seen, seconds: Of the epoch under way: sum of losses, right answers, photos, time.
     """
 
+    phase: int = 0
     done: int = 0
     finished: bool = False
+    dropped: dict[str, float] | None = None
     rows: list[dict[str, float]] = field(default_factory=list)
     best_epoch: int = 0
     best_loss: float = math.inf
@@ -102,6 +106,15 @@ class Checkpoints:
         for variable, value in zip(self._variables, values, strict=True):
             variable.assign(value)
         return State(**about, best=best)
+
+
+def phase_of(folder: Path) -> int:
+    """Returns the phase of a run's checkpoint; 0 without one, and of one that is broken: reading it will say so."""
+    try:
+        with np.load(folder / CHECKPOINTS / NAME, allow_pickle=False) as saved:
+            return int(json.loads(str(saved["about"]))["phase"])
+    except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile):
+        return 0
 
 
 def _named(saved: Any, prefix: str) -> list[str]:  # noqa: ANN401

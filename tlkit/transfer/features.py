@@ -11,11 +11,11 @@ import io
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import keras
 import numpy as np
@@ -23,14 +23,14 @@ import numpy as np
 from tlkit.data.augment import Augmentation
 from tlkit.data.cache import cache_folder, make_room
 from tlkit.data.discover import Photo
-from tlkit.data.pipeline import Batch, Pixels
+from tlkit.data.pipeline import Batch, Pixels, in_order
 from tlkit.lock import exclusive
 from tlkit.manifest import write_json
-from tlkit.models.auxiliary import logits_of
 from tlkit.preprocess import PreprocessSpec
 from tlkit.progress import Progress
 from tlkit.sizes import bytes_in
 from tlkit.transfer.freeze import stage_of
+from tlkit.transfer.inference import inference
 
 CACHE_VERSION = 2
 BATCH = 32
@@ -273,15 +273,12 @@ def _rows_in(file: BinaryIO, shape: tuple[int, ...]) -> int:
     return rows
 
 
-def inference(model: keras.Model) -> Callable[[Any], np.ndarray]:
-    """Returns a function from `[N, ...]` pixels or features to the model's output as NumPy, traced once for any N.
-
-    Of a model with auxiliary classifiers it gives the logits alone.
-    """
-    import tensorflow as tf
-
-    @tf.function(input_signature=[tf.TensorSpec(model.input.shape, tf.float32)], autograph=False)
-    def run(x: tf.Tensor) -> tf.Tensor:
-        return logits_of(model(x, training=False))
-
-    return lambda x: run(tf.cast(x, tf.float32)).numpy()
+def computed(parts: Parts, root: Path, photos: Sequence[Photo], spec: PreprocessSpec, progress: Progress) -> np.ndarray:
+    """Returns the features of some photos, `[photos, ...]`, without caching them."""
+    pixels, infer = Pixels(root, photos, spec, keep=False), inference(parts.backbone)
+    found = []
+    with progress.bar("Frozen stages", len(photos)) as bar, pixels.errors():
+        for indices, batch in pixels.dataset(map(Batch, in_order(len(photos), BATCH))):
+            found.append(infer(batch))
+            bar.advance(len(indices))
+    return np.concatenate(found)

@@ -14,9 +14,9 @@ from tlkit.errors import CheckpointError, DivergedError, OptionError, WeightsErr
 from tlkit.lazy import import_keras
 from tlkit.lock import exclusive
 from tlkit.manifest import ARTIFACTS, CHECKPOINTS, NAME, check_place, create_run, read_manifest, sweep, write_manifest
-from tlkit.preprocess import PreprocessSpec
 from tlkit.progress import Progress
-from tlkit.transfer.options import NO_FILE, FinetuneOptions, Plan, plan
+from tlkit.transfer.options import NO_FILE, FinetuneOptions
+from tlkit.transfer.plans import Choice, Plan, plan
 from tlkit.transfer.record import (
     can_resume,
     check_base,
@@ -95,7 +95,7 @@ def resume(
             shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)  # a kill in the very last moment leaves it
             progress.say(f"{folder} is complete: there is nothing to go on with")
             return folder
-        decided = plan(options)
+        decided = plan(options, Choice.from_manifest(manifest["freeze"]))
         check_base(folder, manifest, decided)
         photos = recorded_photos(manifest, decided, data)
         progress.say(f"Going on with {folder}")
@@ -160,8 +160,7 @@ def _train(
     try:
         if manifest["status"] == "running":  # a stopped run stays as it is until it has another model
             write_manifest(folder, manifest)
-        spec = PreprocessSpec(input_size=prepared.decided.input_size)
-        manifest |= job.train(prepared, folder, spec, progress, before_saving)
+        manifest |= job.train(prepared, folder, progress, before_saving)
         manifest |= {"status": "complete", "seconds": round(time.perf_counter() - started, 2)}
         write_manifest(folder, manifest)
     except KeyboardInterrupt:

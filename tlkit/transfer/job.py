@@ -1,31 +1,29 @@
-"""The part of fine-tuning that needs Keras: build, load, freeze, cache, train, evaluate, save."""
+"""The part of fine-tuning that needs Keras: build, load, decide, train, check, evaluate, save."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 
-from tlkit import metrics
-from tlkit.data.augment import Augmentation
 from tlkit.data.pipeline import Pixels
 from tlkit.data.split import PhotoSet
 from tlkit.errors import TlkitError
 from tlkit.models import foreign, foreign_weights, registry
 from tlkit.models.architecture import Auxiliaries
-from tlkit.models.auxiliary import auxiliaries_for, logits_of, without_auxiliaries
+from tlkit.models.auxiliary import auxiliaries_for, without_auxiliaries
 from tlkit.models.imagenet import DownloadError, fetch_imagenet
 from tlkit.models.weights import load_weights
 from tlkit.preprocess import PreprocessSpec
 from tlkit.progress import Progress
-from tlkit.transfer import results
-from tlkit.transfer.features import Features, NoRoomError, Parts, Wanted, cut, features_of
-from tlkit.transfer.loop import Training
-from tlkit.transfer.options import FinetuneOptions, Plan
-from tlkit.transfer.source import Source, cached_source, pixel_source
-from tlkit.transfer.training import Schedule, softmax
+from tlkit.transfer import auto, phases, results
+from tlkit.transfer.inference import inference_once
+from tlkit.transfer.options import FinetuneOptions
+from tlkit.transfer.plans import Choice, Plan, plan
+from tlkit.transfer.training import softmax
+from tlkit.transfer.unmoved import check_unmoved, fingerprints
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,11 +36,15 @@ class Prepared:
     model: keras.Model
     auxiliaries: Auxiliaries | None
     weights: dict[str, Any]
-    augmentation: Augmentation | None
+
+    @property
+    def spec(self) -> PreprocessSpec:
+        """How a photo becomes pixels."""
+        return PreprocessSpec(input_size=self.decided.input_size)
 
 
 def prepare(options: FinetuneOptions, decided: Plan, photos: PhotoSet, progress: Progress) -> Prepared:
-    """Builds the model and loads its weights.
+    """Builds the model, loads its weights, and decides what `--freeze auto` leaves to the photos.
 
     Raises:
         WeightsError: the weights can't be had, or don't fit. On the embedded digits alone, ImageNet weights that can't
@@ -50,7 +52,8 @@ def prepare(options: FinetuneOptions, decided: Plan, photos: PhotoSet, progress:
     """
     keras.utils.set_random_seed(options.seed)
     architecture = decided.architecture
-    auxiliaries = auxiliaries_for(architecture, frozen=decided.frozen, input_size=decided.input_size)
+    frozen = () if decided.undecided else decided.frozen
+    auxiliaries = auxiliaries_for(architecture, frozen=frozen, input_size=decided.input_size)
     dropout = 0.2 if options.dropout is None and decided.head == "gap" else options.dropout
     model = registry.build(
         architecture,
@@ -61,30 +64,43 @@ def prepare(options: FinetuneOptions, decided: Plan, photos: PhotoSet, progress:
         **({} if auxiliaries is None else {"auxiliaries": True}),
         **decided.builder,
     )
-    if auxiliaries is not None:
-        progress.say(
-            f"{len(model.outputs) - 1} auxiliary classifiers help in training, each with {auxiliaries.loss_weight:g} "
-            "of the loss; no file will hold them"
-        )
-    elif architecture.auxiliaries is not None and architecture.auxiliaries.stage not in decided.frozen:
-        least = architecture.auxiliaries.min_input_size
-        progress.say(f"Without auxiliary classifiers: they need an input of at least {least} pixels")
     weights = _load(without_auxiliaries(model), decided, progress)
     if decided.frozen or weights["source"] != "none":
         _start_at_zero(model)
-    augmentation = None
-    if options.augment != "none":
-        views = None if decided.views is None else min(decided.views, decided.epochs)  # no epoch sees more
-        augmentation = Augmentation(options.augment, views=views, seed=options.seed)
-    return Prepared(
-        options=options,
-        decided=decided,
-        photos=photos,
-        model=model,
-        auxiliaries=auxiliaries,
-        weights=weights,
-        augmentation=augmentation,
+    prepared = Prepared(
+        options=options, decided=decided, photos=photos, model=model, auxiliaries=auxiliaries, weights=weights
     )
+    if decided.undecided:
+        prepared = _decide(prepared, progress)
+    _say_of_auxiliaries(prepared, progress)
+    return prepared
+
+
+def _decide(prepared: Prepared, progress: Progress) -> Prepared:
+    """Settles what was left to the photos."""
+    if prepared.weights["source"] == "none":
+        choice = Choice(strategy="none", why="the weights are random")
+    else:
+        choice = auto.choose(prepared, progress)
+    decided = plan(prepared.options, choice)
+    stages, auxiliaries = prepared.decided.architecture.stages, prepared.auxiliaries
+    if auxiliaries is not None and auxiliaries.stage in decided.frozen:
+        auxiliaries = None
+    progress.say(f"--freeze auto: {choice.strategy}, {decided.epochs} epochs: {choice.why}")
+    if decided.frozen != stages and prepared.photos.train:
+        progress.say("To train the head alone, which is much faster: --freeze all-but-head")
+    return replace(prepared, decided=decided, auxiliaries=auxiliaries)
+
+
+def _say_of_auxiliaries(prepared: Prepared, progress: Progress) -> None:
+    wanted, taken = prepared.decided.architecture.auxiliaries, prepared.auxiliaries
+    if taken is not None:
+        progress.say(
+            f"{len(prepared.model.outputs) - 1} auxiliary classifiers help in training, each with "
+            f"{taken.loss_weight:g} of the loss; no file will hold them"
+        )
+    elif wanted is not None and wanted.stage not in prepared.decided.frozen:
+        progress.say(f"Without auxiliary classifiers: they need an input of at least {wanted.min_input_size} pixels")
 
 
 def _start_at_zero(model: keras.Model) -> None:
@@ -137,138 +153,70 @@ def _fetch(decided: Plan, progress: Progress) -> Path:
 
 
 def train(
-    prepared: Prepared,
-    folder: Path,
-    spec: PreprocessSpec,
-    progress: Progress,
-    before_saving: Callable[[], None] = lambda: None,
+    prepared: Prepared, folder: Path, progress: Progress, before_saving: Callable[[], None] = lambda: None
 ) -> dict[str, Any]:
     """Trains, or goes on where the run's checkpoint is, evaluates and saves; returns what the manifest learns from it.
 
     Stopped by Ctrl-C in training, it leaves the best model so far; `schedule.interrupted` tells.
     """
-    options, decided, photos, model = prepared.options, prepared.decided, prepared.photos, prepared.model
-    pretrained, auxiliaries = prepared.weights["source"] != "none", prepared.auxiliaries
-    schedule = Schedule(
-        epochs=decided.epochs,
-        batch_size=options.batch_size,
-        learning_rate=decided.learning_rate,
-        patience=options.patience,
-    )
-    source, features = _source(prepared, spec, progress)
-    training = Training(
-        source,
-        photos,
-        schedule,
-        frozen=decided.frozen,
-        batch_norm_frozen=pretrained,
-        auxiliary_weight=0.0 if auxiliaries is None else auxiliaries.loss_weight,
-        seed=options.seed,
-        folder=folder,
-    )
-    finished = training.run(progress)
-    with source.errors():
-        probabilities = softmax(source.held_out_logits())
-    if features is not None:
-        _check_features(model, photos, spec, probabilities)
+    decided, photos, model = prepared.decided, prepared.photos, prepared.model
+    batch_norms = decided.batch_norm != "train"
+    pretrained = fingerprints(model, decided.frozen, batch_norms=batch_norms)
+    trained = phases.train(prepared, folder, progress)
+    check_unmoved(pretrained, model, batch_norms=batch_norms)
+    with trained.source.errors():
+        probabilities = softmax(trained.source.held_out_logits())
+    if trained.features is not None:
+        whole = softmax(inference_once(model, _two(prepared)))
+        _check_same(
+            whole,
+            probabilities,
+            "The cached features do not belong to this model",
+            "Train again with --no-cache, and report this.",
+        )
     before_saving()
     results.save_labels(folder, photos.classes)
-    results.save_history(folder, training.state.rows)
-    _save(prepared, folder, spec, probabilities)
+    results.save_history(folder, trained.state.rows)
+    _save(prepared, folder, probabilities)
     results.save_predictions(folder, photos, probabilities)
-    state = training.state
+    auxiliaries = prepared.auxiliaries
     return {
-        "schedule": {
-            **schedule.to_dict(),
-            "epochs_run": len(state.rows),
-            "best_epoch": state.best_epoch,
-            "interrupted": not finished,
-        },
-        "augment": prepared.augmentation.to_dict() if prepared.augmentation is not None else None,
+        "schedule": trained.to_dict(),
+        "augment": trained.augment,
         "freeze": {
-            "strategy": decided.freeze.text,
-            "frozen_stages": list(decided.frozen),
-            "batch_norm": "frozen" if pretrained else "trained where its stage is",
-            "cache": None if features is None else ("reused" if features.reused else "computed"),
+            **decided.to_freeze(),
+            "unmoved": pretrained,
+            "cache": None if trained.features is None else ("reused" if trained.features.reused else "computed"),
         },
         "auxiliaries": None if auxiliaries is None else {"loss_weight": auxiliaries.loss_weight},
-        "metrics": _evaluate(folder, photos, probabilities),
+        "metrics": results.evaluate_splits(folder, photos, probabilities),
     }
 
 
-def _source(prepared: Prepared, spec: PreprocessSpec, progress: Progress) -> tuple[Source, Features | None]:
-    """Chooses between cached features and pixels."""
-    photos, count, augmentation = prepared.photos, len(prepared.photos.classes), prepared.augmentation
-    weights = np.ones(count)
-    if prepared.options.class_weight == "auto":
-        weights = metrics.balanced_class_weights(np.array([photo.label for photo in photos.train]), count)
-    parts: Parts | None = cut(prepared.model, prepared.decided.frozen) if prepared.options.cache else None
-    if parts is not None:
-        wanted = Wanted(
-            root=photos.root,
-            plain=photos.held_out if augmentation is not None else photos.train + photos.held_out,
-            viewed=photos.train,
-            augmentation=augmentation,
-            spec=spec,
-        )
-        try:
-            features = features_of(parts, wanted, progress=progress)
-        except NoRoomError as err:
-            progress.warn(f"Training goes uncached and so slower: {err}.")
-        else:
-            if features.reused:
-                what = "photos" if augmentation is None else "photos and views"
-                progress.say(f"Frozen stages: the output of {len(features.array)} {what} is reused from the cache")
-            return cached_source(parts, features, photos, weights, augmentation), features
-    return pixel_source(prepared.model, photos, spec, weights, augmentation), None
-
-
-def _check_features(model: keras.Model, photos: PhotoSet, spec: PreprocessSpec, probabilities: np.ndarray) -> None:
-    """Runs the whole model on two photos: what was computed through the cache must come out."""
-    pixels = Pixels(photos.root, photos.held_out, spec).load(range(min(2, len(photos.held_out))))
-    whole = softmax(inference_once(model, pixels))
-    if (difference := np.abs(whole - probabilities[: len(whole)]).max()) > 1e-4:
-        raise TlkitError(
-            f"The cached features do not belong to this model: probabilities differ by {difference:.2g}. "
-            "Train again with --no-cache, and report this."
-        )
-
-
-def _save(prepared: Prepared, folder: Path, spec: PreprocessSpec, probabilities: np.ndarray) -> None:
+def _save(prepared: Prepared, folder: Path, probabilities: np.ndarray) -> None:
     """Saves the model; of a base that others made it is checked that what is read again is the same."""
 
     def check(path: Path) -> None:
         if prepared.decided.architecture.foreign:  # ours are known to come back, and reading takes about a second
-            _check_file(path, prepared.photos, spec, probabilities)
+            saved = keras.saving.load_model(path, compile=False)
+            _check_same(
+                keras.ops.convert_to_numpy(saved(_two(prepared), training=False)),
+                probabilities,
+                "The saved model does not do what the trained one did",
+                "A layer of the base keeps what its file does not hold. Use another --base, and report this.",
+            )
 
     results.save_model(prepared.model, folder, check)
 
 
-def _check_file(path: Path, photos: PhotoSet, spec: PreprocessSpec, probabilities: np.ndarray) -> None:
-    """Reads a saved model again and runs it on two photos: what it was evaluated by must come out."""
-    pixels = Pixels(photos.root, photos.held_out, spec).load(range(min(2, len(photos.held_out))))
-    saved = keras.saving.load_model(path, compile=False)
-    found = keras.ops.convert_to_numpy(saved(pixels.astype(np.float32), training=False))
-    if not (difference := np.abs(found - probabilities[: len(found)]).max()) <= 1e-4:
-        raise TlkitError(
-            f"The saved model does not do what the trained one did: probabilities differ by {difference:.2g}. A layer "
-            "of the base keeps what its file does not hold. Use another --base, and report this."
-        )
+def _two(prepared: Prepared) -> np.ndarray:
+    """Returns the pixels of two photos that were held out, as float32."""
+    photos = prepared.photos
+    pixels = Pixels(photos.root, photos.held_out, prepared.spec)
+    return pixels.load(range(min(2, len(photos.held_out)))).astype(np.float32)
 
 
-def inference_once(model: keras.Model, pixels: np.ndarray) -> np.ndarray:
-    """Returns the model's logits on a few photos without tracing it."""
-    return keras.ops.convert_to_numpy(logits_of(model(pixels.astype(np.float32), training=False)))
-
-
-def _evaluate(folder: Path, photos: PhotoSet, probabilities: np.ndarray) -> dict[str, Any]:
-    """Returns metrics by split, and saves the confusion matrix of each."""
-    found: dict[str, Any] = {"val": None, "test": None}
-    for name, part, rows in (
-        ("val", photos.val, probabilities[: len(photos.val)]),
-        ("test", photos.test, probabilities[len(photos.val) :]),
-    ):
-        if part:
-            found[name] = results.evaluate(rows, part, photos.classes)
-            results.save_confusion(folder, name, rows, part, photos.classes)
-    return found
+def _check_same(found: np.ndarray, expected: np.ndarray, wrong: str, remedy: str) -> None:
+    """Compares the probabilities of two photos with what the run is evaluated by."""
+    if not (difference := np.abs(found - expected[: len(found)]).max()) <= 1e-4:
+        raise TlkitError(f"{wrong}: probabilities differ by {difference:.2g}. {remedy}")

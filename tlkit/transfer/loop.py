@@ -14,21 +14,26 @@ from tlkit.errors import DivergedError
 from tlkit.progress import Bar, Progress
 from tlkit.transfer.checkpoint import Checkpoints, State
 from tlkit.transfer.interrupt import Interrupt, stopping_softly
+from tlkit.transfer.schedule import Schedule, Step, steps_from
 from tlkit.transfer.source import Source
-from tlkit.transfer.training import Schedule, Step, compile_for_training, softmax, steps_from
+from tlkit.transfer.training import Recipe, compile_for_training, softmax
 
 
 class Training:
-    """Trains `source.model`; what it needs to go on lies in `folder` at any time.
+    """Trains `source.model` in one phase; what it needs to go on lies in `folder` at any time.
 
     Args:
         source: Of batches.
-        photos: For their number and the labels of val.
+        photos: For the labels of train and val.
         schedule: How long and how fast.
-        frozen, batch_norm_frozen: As for `compile_for_training`.
-        auxiliary_weight: As for `compile_for_training`.
+        frozen, recipe, stages: As for `compile_for_training`.
         seed: Of the order.
-        folder: Of the run; a checkpoint there is gone on from. None keeps none.
+        folder: Of the run; a checkpoint of this phase there is gone on from. None keeps none.
+        first_epoch: Of the phase, from 0, counted over all phases.
+        max_drop: How much validation accuracy, as a fraction, the first epoch may lose against the best one before. If
+            it loses more, the training ends, with the weights of that best one.
+        before: The state of the phase before, which is finished and whose best weights are in the model; None of the
+            first phase, and of one that goes on from a checkpoint.
     """
 
     def __init__(
@@ -38,13 +43,18 @@ class Training:
         schedule: Schedule,
         *,
         frozen: Sequence[str],
-        batch_norm_frozen: bool,
-        auxiliary_weight: float = 0.0,
+        recipe: Recipe | None = None,
+        stages: Sequence[str] = (),
         seed: int,
         folder: Path | None = None,
+        first_epoch: int = 0,
+        max_drop: float = 1.0,
+        before: State | None = None,
     ) -> None:
         self._source, self._schedule, self._seed = source, schedule, seed
+        self._first_epoch, self._max_drop = first_epoch, max_drop
         self._count = len(photos.train)
+        self._train_labels = np.array([photo.label for photo in photos.train])
         self._labels = np.array([photo.label for photo in photos.val])
         self._steps = schedule.steps_per_epoch(self._count)
         compiled = compile_for_training(
@@ -52,15 +62,30 @@ class Training:
             schedule,
             steps=self._steps * schedule.epochs,
             frozen=frozen,
-            batch_norm_frozen=batch_norm_frozen,
-            auxiliary_weight=auxiliary_weight,
+            recipe=recipe,
+            stages=stages,
         )
         self._compiled = compiled
-        self._checkpoints = Checkpoints(folder, [*compiled.variables, *compiled.optimizer.variables])
+        moved = [*compiled.variables, *compiled.optimizer.variables, *compiled.averages]
+        self._checkpoints = Checkpoints(folder, moved)
         self._warned = False
-        self.state: State = self._checkpoints.restore()
+        if before is None:
+            self.state: State = self._checkpoints.restore()
+        else:
+            self.state = self._after(before)
+            self._save(Progress(), force=True)  # or what is killed now would begin the phase before again
 
-    def run(self, progress: Progress) -> bool:
+    def _after(self, before: State) -> State:
+        """Returns how a phase begins: the best weights so far are those in the model, and may stay the best."""
+        return State(
+            phase=before.phase + 1,
+            rows=before.rows,
+            best_epoch=before.best_epoch,
+            best_loss=before.best_loss,
+            best=self._values() if before.best_epoch else [],
+        )
+
+    def run(self, progress: Progress, title: str = "Training") -> bool:
         """Trains to the end and leaves the weights of the best epoch in the model.
 
         Returns:
@@ -73,7 +98,7 @@ class Training:
         if not state.finished:
             photos = self._count * self._schedule.epochs - self._photos_done()
             with (
-                progress.bar("Training", photos) as bar,
+                progress.bar(title, photos) as bar,
                 stopping_softly(progress) as interrupt,
                 self._source.errors(),
             ):
@@ -97,7 +122,7 @@ class Training:
             state.seconds = time.perf_counter() - started
             bar.advance(len(step.indices), note=self._note())
             if state.done % self._steps == 0:
-                self._end_epoch()
+                self._end_epoch(progress)
                 bar.advance(0, note=self._note())
                 started = time.perf_counter()
             if state.finished or interrupt.asked:
@@ -107,7 +132,9 @@ class Training:
         self._save(progress, force=True)
 
     def _order(self) -> Iterator[Step]:
-        return steps_from(self.state.done, self._count, self._schedule, seed=self._seed)
+        return steps_from(
+            self.state.done, self._train_labels, self._schedule, seed=self._seed, first_epoch=self._first_epoch
+        )
 
     def _save(self, progress: Progress, *, force: bool) -> None:
         """Saves a checkpoint. A full disk need not end a training that may yet fit when it is done."""
@@ -125,13 +152,22 @@ class Training:
         state = self.state
         loss = state.losses / state.seen if state.seen else state.rows[-1]["loss"]
         val = f", validation accuracy {state.rows[-1]['val_accuracy']:.1%}" if state.rows else ""
-        return f"epoch {(state.done - 1) // self._steps + 1}, loss {loss:.3f}{val}"
+        return f"epoch {self._epoch}, loss {loss:.3f}{val}"
 
-    def _end_epoch(self) -> None:
+    @property
+    def _epoch(self) -> int:
+        """The epoch of the last step, from 1, over all phases."""
+        return self._first_epoch + (self.state.done - 1) // self._steps + 1
+
+    def _values(self) -> list[np.ndarray]:
+        return [keras.ops.convert_to_numpy(variable).copy() for variable in self._compiled.variables]
+
+    def _end_epoch(self, progress: Progress) -> None:
         """Validates, remembers, decides whether it goes on."""
-        state, schedule = self.state, self._schedule
-        probabilities = softmax(self._source.val_logits())
-        epoch = state.done // self._steps
+        state, schedule, epoch = self.state, self._schedule, self._epoch
+        with self._compiled.averaged():
+            probabilities = softmax(self._source.val_logits())
+            values = self._values()
         row = {
             "epoch": epoch,
             "loss": state.losses / state.seen,
@@ -146,19 +182,40 @@ class Training:
         state.losses, state.right, state.seen, state.seconds = 0.0, 0.0, 0, 0.0
         if row["val_loss"] < state.best_loss:
             state.best_loss, state.best_epoch = row["val_loss"], epoch
-            state.best = [keras.ops.convert_to_numpy(variable).copy() for variable in self._compiled.variables]
-        stale = schedule.patience and epoch - state.best_epoch >= schedule.patience
-        state.finished = bool(stale) or epoch == schedule.epochs
+            state.best = values
+        in_phase = epoch - self._first_epoch
+        stale = schedule.patience and epoch - max(state.best_epoch, self._first_epoch) >= schedule.patience
+        state.finished = bool(stale) or in_phase == schedule.epochs
+        if in_phase == 1:
+            self._check_drop(progress)
+
+    def _check_drop(self, progress: Progress) -> None:
+        """Ends the training when the first epoch of newly thawed stages has lost too much."""
+        state = self.state
+        before = [row for row in state.rows[:-1] if row["epoch"] == state.best_epoch]
+        if not before:  # nothing came before, or this epoch is the best so far
+            return
+        now, was = state.rows[-1]["val_accuracy"], before[0]["val_accuracy"]
+        # Of few photos, one or two may change sides by chance.
+        if was - now <= max(self._max_drop, 2.5 / len(self._labels)):
+            return
+        state.finished = True
+        state.dropped = {"epoch": self._epoch, "from": was, "to": now, "limit": self._max_drop}
+        progress.warn(
+            f"Thawing lost too much: validation accuracy fell from {was:.1%} to {now:.1%} in epoch {self._epoch}, and "
+            f"{self._max_drop:.1%} may be lost (--max-thaw-drop). The run returns to the weights of "
+            f"epoch {state.best_epoch}. Try a smaller --learning-rate than {self._schedule.learning_rate:g}, or "
+            "--layer-decay."
+        )
 
     def _check_finite(self, *losses: float) -> None:
         if not all(map(math.isfinite, losses)):
-            epoch = (self.state.done - 1) // self._steps + 1
             raise DivergedError(
-                f"Training diverged: in epoch {epoch} the loss is not a number any more. "
+                f"Training diverged: in epoch {self._epoch} the loss is not a number any more. "
                 f"Use a smaller --learning-rate than {self._schedule.learning_rate:g}."
             )
 
     def _restore_best(self) -> None:
-        """Puts the weights of the best epoch back; without a whole epoch, they stay as they are."""
+        """Puts the weights of the best epoch back; without a whole epoch in any phase, they stay as they are."""
         for variable, value in zip(self._compiled.variables, self.state.best, strict=False):
             variable.assign(value)

@@ -1,4 +1,4 @@
-"""What can be chosen about a fine-tuning, its defaults, and what goes with what."""
+"""What can be chosen about a fine-tuning; `plans.py` decides what was not."""
 
 import os
 from dataclasses import dataclass
@@ -8,13 +8,11 @@ from typing import Any, Literal
 from tlkit.data.augment import LEVELS
 from tlkit.errors import OptionError, RunError, did_you_mean
 from tlkit.manifest import DEFAULT_RUNS
-from tlkit.models import bases, registry
-from tlkit.models.architecture import Architecture, Head
-from tlkit.transfer.freeze import Freeze, frozen_stages, parse_freeze
+from tlkit.models import bases
+from tlkit.models.architecture import Head
 
 DIGITS = "digits"
 NO_FILE = ("imagenet", "base", "none")  # what --weights takes beside a file
-DEFAULT_VIEWS = 4  # of cached features: each costs a pass
 # Whole numbers and what they may be.
 RANGES = {
     "epochs": (1, 1_000_000),
@@ -36,11 +34,12 @@ class FinetuneOptions:
         data: Folder of photos, or `digits` for the embedded ones.
         classes: How many classes the data must have; not checked when None.
         weights: `imagenet`, `none` or a file; imagenet where there are any. `base`, those in the file that is the base.
-        freeze: See `freeze.FORMS`; all-but-head where weights are pretrained.
+        freeze: See `freeze.FORMS`; auto where weights are pretrained, else none.
         head: `gap` or `original`.
-        epochs: At most; 30 when all stages are frozen or random, else 15.
+        epochs: At most, of all phases together; what suits the strategy when None.
         batch_size: Photos in a step.
-        learning_rate: Of Adam, after warm-up; 3e-3, or 3e-4 when pretrained stages train.
+        learning_rate: Of Adam, after warm-up; 3e-3 for a head alone and for random weights, smaller when pretrained
+            stages train. While the head alone trains first, its rate is 3e-3 at least.
         input_size: Side in pixels; the architecture's own, on the digits the smallest it takes.
         dropout: Before the final layer, in [0, 1).
         seed: Of split, initial weights, shuffling and dropout.
@@ -50,11 +49,23 @@ class FinetuneOptions:
         runs: Where run folders are made.
         strict: Whether a file that can't be used is an error.
         cache: Whether frozen stages are computed once.
-        augment: `none`, `light` or `strong`; see `tlkit.data.augment.LEVELS`.
+        augment: `none`, `light` or `strong`; see `tlkit.data.augment.LEVELS`. By default light where all pretrained
+            stages are trained, else none.
         views: How many augmented views of each photo there are. By default 4 where they are cached; elsewhere, and
             with `cache=False`, every epoch sees new ones.
         width: Width multiplier, where the architecture takes one; 1 when None.
         base_input: What the input of a base that is a file takes: a key of `tlkit.models.bases.BASE_INPUTS`.
+        layer_decay: Factor of the learning rate from one stage to the one before it, in (0, 1]; the head has 1.
+        batch_norm: `frozen` keeps the statistics, scales and offsets of every batch norm; `train` trains all of them,
+            in frozen stages too, so that nothing can be cached. By default frozen where weights are pretrained, and
+            trained with their stage where they are not.
+        weight_decay: Of kernels alone, decoupled from the gradient, times the learning rate.
+        label_smoothing: Share of each label that is spread over all classes, in [0, 1).
+        mix: `mixup` or `cutmix` photos of a batch in pairs, or `none`. Not with cached features.
+        ema: Decay of the moving average of the weights that is validated and kept, in [0, 1); 0 keeps the weights.
+        sampling: `balanced` draws every class equally often, `natural` every photo once an epoch.
+        max_thaw_drop: How much validation accuracy the first epoch of thawed stages may lose before the run returns to
+            the weights it had.
     """
 
     base: str | Path
@@ -75,10 +86,18 @@ class FinetuneOptions:
     runs: Path = DEFAULT_RUNS
     strict: bool = False
     cache: bool = True
-    augment: str = "none"
+    augment: str | None = None
     views: int | None = None
     width: float | None = None
     base_input: str | None = None
+    layer_decay: float = 1.0
+    batch_norm: Literal["frozen", "train"] | None = None
+    weight_decay: float = 0.01
+    label_smoothing: float = 0.0
+    mix: Literal["none", "mixup", "cutmix"] = "none"
+    ema: float = 0.0
+    sampling: Literal["natural", "balanced"] = "natural"
+    max_thaw_drop: float = 0.05
 
     def to_dict(self) -> dict[str, Any]:
         """Returns what the manifest records, so that a training can go on."""
@@ -104,113 +123,56 @@ class FinetuneOptions:
             ) from err
 
 
-@dataclass(frozen=True, kw_only=True)
-class Plan:
-    """Options with every default decided. Attributes as in `FinetuneOptions`, plus the architecture and the stages.
+# Fractions and where they lie: least, whether it may be that, most, whether it may be that.
+FRACTIONS = {
+    "learning_rate": (0, False, 10, True),
+    "dropout": (0, True, 1, False),
+    "layer_decay": (0, False, 1, True),
+    "weight_decay": (0, True, 1, True),
+    "label_smoothing": (0, True, 1, False),
+    "ema": (0, True, 1, False),
+    "max_thaw_drop": (0, True, 1, True),
+}
+CHOICES = {
+    "class_weight": ("auto", "none"),
+    "head": ("gap", "original"),
+    "batch_norm": ("frozen", "train"),
+    "mix": ("none", "mixup", "cutmix"),
+    "sampling": ("natural", "balanced"),
+    "augment": tuple(LEVELS),
+}
 
-    `builder` are the arguments of the architecture's builder that were chosen.
-    """
 
-    architecture: Architecture
-    own_data: bool
-    weights: str
-    freeze: Freeze
-    frozen: tuple[str, ...]
-    head: Head
-    input_size: int
-    epochs: int
-    learning_rate: float
-    views: int | None
-    builder: dict[str, Any]
-
-
-def plan(options: FinetuneOptions) -> Plan:
-    """Decides every default and checks what can be checked before any photo is read.
+def check_values(options: FinetuneOptions) -> None:
+    """Checks each value by itself; the command line does the same, Python callers have only this.
 
     Raises:
-        UnknownNameError, OptionError: a name that does not exist, a value out of range, or options that don't go
-            together.
+        OptionError: a value out of its range.
     """
-    own_data = str(options.data) != DIGITS
-    _check_ranges(options)
-    architecture = bases.find(
-        str(options.base), input_size=options.input_size, smallest=not own_data, base_input=options.base_input
-    )
-    if options.width is not None:
-        registry.check_width(architecture, options.width)
-    head = architecture.head if options.head is None else options.head
-    size = options.input_size
-    if size is None:
-        whole = own_data or architecture.foreign == "file"
-        size = architecture.input_size if whole else architecture.smallest(head)
-    registry.check_input_size(architecture, head, size)
-    weights = str(options.weights) if options.weights is not None else _default_weights(architecture)
-    _check_weights(weights, architecture)
-    strategy = options.freeze
-    if strategy is None:
-        strategy = "none" if weights == "none" else "all-but-head"
-    freeze = parse_freeze(strategy, architecture.stages)
-    frozen = frozen_stages(freeze, architecture.stages)
-    if frozen and weights == "none" and options.weights is None and own_data:
-        raise OptionError(
-            f"{architecture.name} has no pretrained weights, so --freeze {freeze.text} would freeze random ones. "
-            "Train all of it with --freeze none, or say --weights none if random features are what you want."
-        )
-    tuned = weights != "none" and frozen != architecture.stages  # pretrained stages are trained
-    return Plan(
-        architecture=architecture,
-        own_data=own_data,
-        weights=weights,
-        freeze=freeze,
-        frozen=frozen,
-        head=head,
-        input_size=size,
-        epochs=options.epochs if options.epochs is not None else (15 if tuned else 30),
-        learning_rate=options.learning_rate if options.learning_rate is not None else (3e-4 if tuned else 3e-3),
-        views=_views(options, cached=bool(frozen) and options.cache),
-        builder={} if options.width is None else {"width_multiplier": options.width},
-    )
-
-
-def _views(options: FinetuneOptions, *, cached: bool) -> int | None:
-    if options.augment == "none" or options.views is not None:
-        return options.views
-    return DEFAULT_VIEWS if cached else None
-
-
-def _default_weights(architecture: Architecture) -> str:
-    if architecture.foreign == "file":
-        return "base"
-    return "imagenet" if architecture.published or architecture.foreign else "none"
-
-
-def _check_weights(weights: str, architecture: Architecture) -> None:
-    name = architecture.name
-    if architecture.foreign == "file" and weights not in ("base", "none"):
-        raise OptionError(f"{name} brings its own weights. Leave --weights out, or use --weights none.")
-    if weights == "imagenet" and architecture.published is None and architecture.foreign is None:
-        raise OptionError(f"There are no ImageNet weights for {name}. Use --weights none, or a file that you have.")
-
-
-def _check_ranges(options: FinetuneOptions) -> None:
-    """Checks numbers; the command line does the same, Python callers have only this."""
     for name, (least, most) in RANGES.items():
         value = getattr(options, name)
         if value is not None and (not isinstance(value, int) or not least <= value <= most):
-            raise OptionError(
-                f"--{name.replace('_', '-')} must be a whole number from {least} to {most}, not {value!r}."
-            )
-    if options.learning_rate is not None and not 0 < options.learning_rate <= 10:
-        raise OptionError(f"--learning-rate must be above 0 and at most 10, not {options.learning_rate}.")
-    if options.dropout is not None and not 0 <= options.dropout < 1:
-        raise OptionError(f"--dropout must be at least 0 and below 1, not {options.dropout}.")
-    if options.augment not in LEVELS:
-        raise OptionError(
-            f"--augment takes {', '.join(LEVELS)}, not {options.augment!r}.{did_you_mean(options.augment, LEVELS)}"
-        )
+            raise OptionError(f"{_flag(name)} must be a whole number from {least} to {most}, not {value!r}.")
+    for name, (low, with_low, high, with_high) in FRACTIONS.items():
+        value = getattr(options, name)
+        if value is None:
+            continue
+        if not isinstance(value, int | float) or not (
+            (low <= value if with_low else low < value) and (value <= high if with_high else value < high)
+        ):
+            lower = f"at least {low}" if with_low else f"above {low}"
+            upper = f"at most {high}" if with_high else f"below {high}"
+            raise OptionError(f"{_flag(name)} must be {lower} and {upper}, not {value!r}.")
+    for name, choices in CHOICES.items():
+        value = getattr(options, name)
+        if value is not None and value not in choices:
+            listed = f"{', '.join(choices[:-1])} or {choices[-1]}"
+            raise OptionError(f"{_flag(name)} takes {listed}, not {value!r}.{did_you_mean(str(value), choices)}")
     if options.views is not None and options.augment == "none":
         raise OptionError(f"--views {options.views} needs --augment light or strong: without, all views are the same.")
-    if options.class_weight not in ("auto", "none"):
-        raise OptionError(f"--class-weight takes auto or none, not {options.class_weight!r}.")
-    if options.head not in (None, "gap", "original"):
-        raise OptionError(f"--head takes gap or original, not {options.head!r}.")
+    if options.class_weight == "auto" and options.sampling == "balanced":
+        raise OptionError("--class-weight auto and --sampling balanced both correct the same imbalance. Use one.")
+
+
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"

@@ -16,8 +16,8 @@ from tlkit.data.split import PhotoSet
 from tlkit.errors import BaseError, OptionError, RunError, did_you_mean
 from tlkit.lock import is_held
 from tlkit.manifest import check_name, is_empty, new_manifest, read_manifest, run_folders
-from tlkit.preprocess import PreprocessSpec
-from tlkit.transfer.options import FinetuneOptions, Plan
+from tlkit.transfer.options import FinetuneOptions
+from tlkit.transfer.plans import Plan
 
 if TYPE_CHECKING:
     from tlkit.transfer.job import Prepared
@@ -48,10 +48,10 @@ def new_record(prepared: "Prepared") -> dict[str, Any]:
         head=decided.head,
         stages=list(decided.architecture.stages),
         weights=prepared.weights,
-        freeze={"strategy": decided.freeze.text, "frozen_stages": list(decided.frozen)},
+        freeze=decided.to_freeze(),
         schedule={},
         classes=list(photos.classes),
-        preprocess=PreprocessSpec(input_size=decided.input_size).to_dict(),
+        preprocess=prepared.spec.to_dict(),
         data={
             "kind": photos.kind if decided.own_data else str(options.data),
             "root": str(photos.root.absolute()),

@@ -77,3 +77,22 @@ def save_confusion(
     confusion = metrics.confusion_matrix(probabilities, labels)
     rows = ([name, *counts] for name, counts in zip(classes, confusion, strict=True))
     write_text(folder / f"confusion_{split}.csv", csv_text([["label \\ prediction", *classes], *rows]))
+
+
+def evaluate_splits(folder: Path, photos: PhotoSet, probabilities: np.ndarray) -> dict[str, Any]:
+    """Returns the manifest's metrics by split, and saves the confusion matrix of each.
+
+    Args:
+        folder: Of the run.
+        photos: With the labels.
+        probabilities: Of val, then test.
+    """
+    found: dict[str, Any] = {"val": None, "test": None}
+    for name, part, rows in (
+        ("val", photos.val, probabilities[: len(photos.val)]),
+        ("test", photos.test, probabilities[len(photos.val) :]),
+    ):
+        if part:
+            found[name] = evaluate(rows, part, photos.classes)
+            save_confusion(folder, name, rows, part, photos.classes)
+    return found

@@ -3,6 +3,7 @@
 Both give the same photos in the same order, so both train the same head.
 """
 
+import itertools
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -15,8 +16,10 @@ from tlkit.data.augment import Augmentation
 from tlkit.data.pipeline import KEEP_BYTES, Batch, Pixels, in_order
 from tlkit.data.split import PhotoSet
 from tlkit.preprocess import PreprocessSpec
-from tlkit.transfer.features import Features, Parts, inference
-from tlkit.transfer.training import Step
+from tlkit.transfer.features import Features, Parts
+from tlkit.transfer.inference import inference
+from tlkit.transfer.mix import Mix
+from tlkit.transfer.schedule import Step
 
 BATCH = 64  # of inference on pixels
 BATCH_BYTES = 32 * 2**20  # of inference on features: those of early stages are large, and what follows is larger
@@ -84,6 +87,7 @@ def pixel_source(
     spec: PreprocessSpec,
     weights: np.ndarray,
     augmentation: Augmentation | None = None,
+    mix: Mix | None = None,
 ) -> Source:
     """Takes batches from pixels, decoded in parallel and ahead. `weights` as for `cached_source`."""
     import tensorflow as tf
@@ -94,7 +98,13 @@ def pixel_source(
     class_weights = tf.constant(weights, tf.float32)
     infer = inference(model)
 
-    def batches(steps: Iterable[Step]) -> tf.data.Dataset:
+    def batches(steps: Iterable[Step]) -> Iterable[Any]:
+        if mix is None:
+            return plain(steps)
+        ahead, now = itertools.tee(steps)  # the first is read some batches ahead
+        return (mix(step, *batch) for step, batch in zip(now, plain(ahead), strict=False))
+
+    def plain(steps: Iterable[Step]) -> tf.data.Dataset:
         def labelled(indices: tf.Tensor, pixels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
             chosen = tf.gather(labels, indices)
             return pixels, chosen, tf.gather(class_weights, chosen)

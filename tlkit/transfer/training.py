@@ -1,75 +1,45 @@
-"""One training: `trainable`, the optimizer and the traced step in one call, and the order of the photos.
+"""One training: `trainable`, the optimizer and the traced step in one call."""
 
-The order is a function of seed and epoch alone, so that training on cached features, training on pixels, and training
-that was interrupted and goes on see the same batches.
-"""
-
-import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, NamedTuple
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 import keras
 import numpy as np
 
-from tlkit.data.pipeline import in_order
 from tlkit.models.auxiliary import logits_of
 from tlkit.transfer.freeze import stage_of
 from tlkit.transfer.fused_adam import FusedAdam
+from tlkit.transfer.schedule import Schedule
 
 WARMUP = 0.1  # of all steps
 
-# From pixels or features, labels and weights of a batch to the sum of its losses and the number of right answers.
+# From pixels or features, labels (`[N]` classes, or `[N, classes]` shares of them) and weights of a batch to the sum of
+# its losses and the number of right answers.
 TrainOnBatch = Callable[[Any, Any, Any], tuple[float, float]]
 
 
-class Step(NamedTuple):
-    """The photos of one step, `[N]` indices into the training photos, and its epoch, from 0."""
-
-    indices: np.ndarray
-    epoch: int
-
-
 @dataclass(frozen=True, kw_only=True)
-class Schedule:
-    """How long and how fast: goes into the manifest.
+class Recipe:
+    """How a step is made.
 
     Attributes:
-        epochs: At most.
-        batch_size: Photos in a step.
-        learning_rate: At the end of the warm-up; a cosine takes it to 0.
-        patience: Epochs without a smaller validation loss after which training stops; 0 means never.
-        optimizer: Of Keras.
+        batch_norm: Which batch norms learn and move their statistics: none (`frozen`), those of trained stages
+            (`with its stage`), or all (`train`).
+        layer_decay: Factor of the learning rate from one stage to the one before it.
+        weight_decay: Of kernels; biases, and scales and offsets of norms, have none.
+        label_smoothing: Share of each label that is spread over all classes.
+        ema: Decay of the moving average of the weights; 0 keeps none.
+        auxiliary_weight: Of the cross-entropy of each auxiliary classifier.
     """
 
-    epochs: int
-    batch_size: int
-    learning_rate: float
-    patience: int
-    optimizer: str = "adam"
-
-    def steps_per_epoch(self, photos: int) -> int:
-        """Returns the number of batches in an epoch."""
-        return math.ceil(photos / self.batch_size)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Returns what the manifest says about it."""
-        return asdict(self)
-
-
-def epoch_order(count: int, batch_size: int, *, seed: int, epoch: int) -> list[np.ndarray]:
-    """Returns the batches of an epoch as arrays of indices: a shuffle given by seed and epoch alone."""
-    order = np.random.default_rng([seed, epoch]).permutation(count)
-    return [order[batch] for batch in in_order(count, batch_size)]
-
-
-def steps_from(done: int, count: int, schedule: Schedule, *, seed: int) -> Iterator[Step]:
-    """Yields the steps of all epochs that follow the first `done` ones."""
-    first, skip = divmod(done, schedule.steps_per_epoch(count))
-    for epoch in range(first, schedule.epochs):
-        for indices in epoch_order(count, schedule.batch_size, seed=seed, epoch=epoch)[skip:]:
-            yield Step(indices, epoch)
-        skip = 0
+    batch_norm: Literal["frozen", "with its stage", "train"] = "with its stage"
+    layer_decay: float = 1.0
+    weight_decay: float = 0.0
+    label_smoothing: float = 0.0
+    ema: float = 0.0
+    auxiliary_weight: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,11 +51,28 @@ class Compiled:
         optimizer: With its variables made.
         variables: All that training moves: trained weights, the statistics of trained batch norms, the states of
             random layers.
+        averages: Moving averages of the trained weights, in the order of `averaged_variables`; empty without.
+        averaged_variables: What they are averages of.
     """
 
     train_on_batch: TrainOnBatch
     optimizer: keras.optimizers.Optimizer
     variables: list[keras.Variable]
+    averages: list[keras.Variable] = field(default_factory=list)
+    averaged_variables: list[keras.Variable] = field(default_factory=list)
+
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """Puts the averages in the place of the weights while the block runs."""
+        pairs = list(zip(self.averages, self.averaged_variables, strict=True))
+        kept = [keras.ops.convert_to_numpy(variable).copy() for _, variable in pairs]
+        for average, variable in pairs:
+            variable.assign(average)
+        try:
+            yield
+        finally:
+            for value, (_, variable) in zip(kept, pairs, strict=True):
+                variable.assign(value)
 
 
 def compile_for_training(
@@ -94,8 +81,8 @@ def compile_for_training(
     *,
     steps: int,
     frozen: Sequence[str] = (),
-    batch_norm_frozen: bool = False,
-    auxiliary_weight: float = 0.0,
+    recipe: Recipe | None = None,
+    stages: Sequence[str] = (),
 ) -> Compiled:
     """Sets `trainable`, builds the optimizer, and makes the step: what training needs, in the order that Keras needs.
 
@@ -107,12 +94,14 @@ def compile_for_training(
         schedule: Warm-up over a tenth of the steps to its learning rate, then a cosine to 0.
         steps: Steps in the whole training.
         frozen: Names of stages; their batch norms stay in inference mode and their statistics do not move.
-        batch_norm_frozen: Whether the batch norms of trained stages keep their pretrained statistics too.
-        auxiliary_weight: Of the cross-entropy of each auxiliary classifier.
+        recipe: How a step is made.
+        stages: Of the architecture, from input to output; for `layer_decay`.
     """
+    recipe = recipe or Recipe()
     for layer in model.layers:
-        fixed_norm = batch_norm_frozen and isinstance(layer, keras.layers.BatchNormalization)
-        layer.trainable = stage_of(layer.name) not in frozen and not fixed_norm
+        layer.trainable = stage_of(layer.name) not in frozen
+        if isinstance(layer, keras.layers.BatchNormalization) and recipe.batch_norm != "with its stage":
+            layer.trainable = recipe.batch_norm == "train"
     warmup = max(1, round(WARMUP * steps))
     rate = keras.optimizers.schedules.CosineDecay(
         initial_learning_rate=schedule.learning_rate / (warmup + 1),  # from 0, the first step would be lost
@@ -121,12 +110,36 @@ def compile_for_training(
         warmup_steps=warmup,
     )
     optimizer = FusedAdam(learning_rate=rate)
-    optimizer.build(model.trainable_variables)
-    moved = [variable for layer in model.layers if layer.trainable for variable in layer.variables]
-    return Compiled(train_on_batch=_traced(model, optimizer, auxiliary_weight), optimizer=optimizer, variables=moved)
+    trained = model.trainable_variables
+    stage = {id(variable): stage_of(layer.name) for layer in model.layers for variable in layer.variables}
+    optimizer.build_for(
+        trained,
+        factors=[recipe.layer_decay ** _distance(stage[id(variable)], stages) for variable in trained],
+        decays=[recipe.weight_decay if _is_kernel(variable) else 0.0 for variable in trained],
+    )
+    averages = [keras.Variable(variable.value, trainable=False) for variable in trained] if recipe.ema else []
+    return Compiled(
+        train_on_batch=_traced(model, optimizer, recipe, averages),
+        optimizer=optimizer,
+        variables=[variable for layer in model.layers if layer.trainable for variable in layer.variables],
+        averages=averages,
+        averaged_variables=list(trained) if recipe.ema else [],
+    )
 
 
-def _traced(model: keras.Model, optimizer: keras.optimizers.Optimizer, auxiliary_weight: float) -> TrainOnBatch:
+def _distance(stage: str, stages: Sequence[str]) -> int:
+    """Returns how many stages lie between a stage and the output, itself included; 0 of the head."""
+    return len(stages) - list(stages).index(stage) if stage in stages else 0
+
+
+def _is_kernel(variable: keras.Variable) -> bool:
+    """Whether it is what multiplies inputs across channels or pixels; scales, offsets and biases have one axis."""
+    return len(variable.shape) > 1
+
+
+def _traced(
+    model: keras.Model, optimizer: keras.optimizers.Optimizer, recipe: Recipe, averages: Sequence[keras.Variable]
+) -> TrainOnBatch:
     """Returns one step as one graph: cross-entropy of the logits, weighted, its gradients, and the update.
 
     What it reports is of the logits alone, so that it can be compared with what validation gives.
@@ -135,11 +148,13 @@ def _traced(model: keras.Model, optimizer: keras.optimizers.Optimizer, auxiliary
 
     trained = model.trainable_variables
     watched = [variable.value for variable in trained]
+    classes = model.outputs[0].shape[-1]
     signature = [
         tf.TensorSpec((None, *model.input.shape[1:]), tf.float32),
-        tf.TensorSpec((None,), tf.int64),
+        tf.TensorSpec((None, classes), tf.float32),
         tf.TensorSpec((None,), tf.float32),
     ]
+    smoothing = recipe.label_smoothing
 
     @tf.function(input_signature=signature, autograph=False)
     def step(x: tf.Tensor, labels: tf.Tensor, weights: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -147,20 +162,39 @@ def _traced(model: keras.Model, optimizer: keras.optimizers.Optimizer, auxiliary
             tape.watch(watched)
             outputs = model(x, training=True)
             logits = logits_of(outputs)
-            losses = weights * tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
+            targets = labels * (1 - smoothing) + smoothing / classes if smoothing else labels
+            losses = weights * tf.nn.softmax_cross_entropy_with_logits(targets, logits)
             loss = tf.reduce_mean(losses)
             for auxiliary in outputs[1:] if len(model.outputs) > 1 else ():
-                extra = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, auxiliary)
-                loss += auxiliary_weight * tf.reduce_mean(weights * extra)
+                extra = tf.nn.softmax_cross_entropy_with_logits(targets, auxiliary)
+                loss += recipe.auxiliary_weight * tf.reduce_mean(weights * extra)
         optimizer.apply(tape.gradient(loss, watched), trained)
-        right = tf.argmax(logits, axis=-1) == labels
+        _average(trained, averages, recipe.ema, optimizer.iterations)
+        right = tf.argmax(logits, axis=-1) == tf.argmax(labels, axis=-1)
         return tf.reduce_sum(losses), tf.reduce_sum(tf.cast(right, tf.float32))
 
     def run(x: Any, labels: Any, weights: Any) -> tuple[float, float]:  # noqa: ANN401
-        losses, right = step(x, labels, weights)
+        losses, right = step(x, one_hot(labels, classes), weights)
         return float(losses), float(right)
 
     return run
+
+
+def _average(
+    trained: Sequence[keras.Variable], averages: Sequence[keras.Variable], decay: float, iterations: keras.Variable
+) -> None:
+    """Moves the averages toward the weights; in the first steps faster, or they would remember where they began."""
+    if not averages:
+        return
+    step = keras.ops.cast(iterations, "float32")
+    share = 1 - keras.ops.minimum(decay, (1 + step) / (10 + step))
+    for average, variable in zip(averages, trained, strict=True):
+        average.assign_add(share * (variable - average))
+
+
+def one_hot(labels: Any, classes: int) -> Any:  # noqa: ANN401
+    """Returns labels as `[N, classes]` float32; those that are, as they are."""
+    return labels if len(labels.shape) == 2 else np.eye(classes, dtype=np.float32)[np.asarray(labels)]
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:

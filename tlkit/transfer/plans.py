@@ -1,0 +1,229 @@
+"""What a fine-tuning does, decided before any photo is read: every default, and what goes with what."""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from tlkit.errors import OptionError
+from tlkit.models import bases, registry
+from tlkit.models.architecture import Architecture, Head
+from tlkit.transfer.freeze import AUTO, Freeze, parse_freeze, periods
+from tlkit.transfer.options import DIGITS, FinetuneOptions, check_values
+
+DEFAULT_VIEWS = 4  # of cached features: each costs a pass
+# Of a head alone, and of random weights; of pretrained stages.
+FAST, SLOW = 3e-3, 3e-4
+BatchNorm = Literal["frozen", "with its stage", "train"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Phase:
+    """Epochs with the same frozen stages.
+
+    Attributes:
+        frozen: Stages, a prefix of the architecture's.
+        first_epoch: From 0.
+        epochs: At most.
+        learning_rate: After the phase's own warm-up; a cosine takes it to 0.
+        augment: A level of `tlkit.data.augment.LEVELS`.
+        views: How many views of each photo there are; None makes new ones in every epoch.
+        mix: How photos of a batch are mixed in pairs.
+        cached: Whether the output of the frozen stages is computed once.
+    """
+
+    frozen: tuple[str, ...]
+    first_epoch: int
+    epochs: int
+    learning_rate: float
+    augment: str
+    views: int | None
+    mix: str
+    cached: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """What `--freeze auto` decided.
+
+    Attributes:
+        strategy: As `--freeze` takes it.
+        why: In a sentence.
+        epochs: That suit it, if that depends on the photos.
+        probe: What was measured, for the manifest.
+    """
+
+    strategy: str
+    why: str
+    epochs: int | None = None
+    probe: dict[str, Any] | None = None
+
+    @classmethod
+    def from_manifest(cls, freeze: dict[str, Any]) -> "Choice | None":
+        """Reads what a run recorded; None when nothing was chosen for it."""
+        return cls(**chosen) if (chosen := freeze.get("chosen")) else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """Options with every default decided. Attributes as in `FinetuneOptions`, plus the architecture.
+
+    Attributes:
+        undecided: Whether the strategy is still to be chosen, with the photos: then `phases` train the head alone.
+        choice: What was chosen.
+        phases: In order, each with fewer frozen stages than the one before.
+        builder: Arguments of the architecture's builder that were chosen.
+    """
+
+    architecture: Architecture
+    own_data: bool
+    weights: str
+    freeze: Freeze
+    undecided: bool
+    choice: Choice | None
+    phases: tuple[Phase, ...]
+    batch_norm: BatchNorm
+    head: Head
+    input_size: int
+    epochs: int
+    builder: dict[str, Any]
+
+    @property
+    def frozen(self) -> tuple[str, ...]:
+        """The stages that are never trained."""
+        return self.phases[-1].frozen
+
+    @property
+    def learning_rate(self) -> float:
+        """Of the last phase."""
+        return self.phases[-1].learning_rate
+
+    def to_freeze(self) -> dict[str, Any]:
+        """Returns the manifest's `freeze`, as far as it is known before training."""
+        return {
+            "strategy": self.freeze.text,
+            "chosen": None if self.choice is None else vars(self.choice),
+            "frozen_stages": list(self.frozen),
+            "batch_norm": self.batch_norm,
+        }
+
+
+def plan(options: FinetuneOptions, choice: Choice | None = None) -> Plan:
+    """Decides every default and checks what can be checked before any photo is read.
+
+    Args:
+        options: What the user said.
+        choice: What `--freeze auto` has become.
+
+    Raises:
+        UnknownNameError, OptionError: a name that does not exist, a value out of range, or options that don't go
+            together.
+    """
+    own_data = str(options.data) != DIGITS
+    check_values(options)
+    architecture = bases.find(
+        str(options.base), input_size=options.input_size, smallest=not own_data, base_input=options.base_input
+    )
+    if options.width is not None:
+        registry.check_width(architecture, options.width)
+    head = architecture.head if options.head is None else options.head
+    size = options.input_size
+    if size is None:
+        whole = own_data or architecture.foreign == "file"
+        size = architecture.input_size if whole else architecture.smallest(head)
+    registry.check_input_size(architecture, head, size)
+    weights = str(options.weights) if options.weights is not None else _default_weights(architecture)
+    _check_weights(weights, architecture)
+    text = options.freeze if options.freeze is not None else AUTO if weights != "none" else "none"
+    if text == AUTO and weights == "none":
+        choice = Choice(strategy="none", why="there are no pretrained weights to keep")
+    strategy = text if text != AUTO else choice.strategy if choice else "all-but-head"
+    epochs = options.epochs or (choice and choice.epochs) or _default_epochs(strategy, weights)
+    freeze = parse_freeze(strategy, architecture.stages, epochs)
+    batch_norm = _batch_norm(options, weights)
+    phases = _phases(options, architecture, freeze, weights, epochs, batch_norm)
+    if phases[-1].frozen and weights == "none" and options.weights is None and own_data:
+        raise OptionError(
+            f"{architecture.name} has no pretrained weights, so --freeze {freeze.text} would freeze random ones. "
+            "Train all of it with --freeze none, or say --weights none if random features are what you want."
+        )
+    return Plan(
+        architecture=architecture,
+        own_data=own_data,
+        weights=weights,
+        freeze=freeze if text != AUTO else Freeze(text=AUTO, strategy=freeze.strategy),
+        undecided=text == AUTO and choice is None,
+        choice=choice,
+        phases=phases,
+        batch_norm=batch_norm,
+        head=head,
+        input_size=size,
+        epochs=epochs,
+        builder={} if options.width is None else {"width_multiplier": options.width},
+    )
+
+
+def _default_epochs(strategy: str, weights: str) -> int:
+    """30 for a head alone and for random weights; 15 for pretrained stages, and 15 more for a head before them."""
+    if weights == "none" or strategy == "all-but-head" or strategy.startswith("head-then"):
+        return 30
+    return 15
+
+
+def _batch_norm(options: FinetuneOptions, weights: str) -> BatchNorm:
+    if options.batch_norm is None:
+        return "frozen" if weights != "none" else "with its stage"
+    return options.batch_norm
+
+
+def _phases(
+    options: FinetuneOptions,
+    architecture: Architecture,
+    freeze: Freeze,
+    weights: str,
+    epochs: int,
+    batch_norm: BatchNorm,
+) -> tuple[Phase, ...]:
+    """Decides what each period of the strategy does."""
+    found = []
+    parts = periods(freeze, architecture.stages, epochs)
+    for period in parts:
+        tuned = weights != "none" and period.frozen != architecture.stages  # pretrained stages are trained
+        rate = options.learning_rate or (SLOW if tuned else FAST)
+        if len(parts) > 1 and not tuned:
+            rate = max(rate, FAST)  # a head before thawing learns fast, whatever the stages take
+        mix = options.mix if tuned or len(parts) == 1 else "none"  # a head before thawing is better served by the cache
+        cached = bool(period.frozen) and options.cache and batch_norm != "train" and mix == "none"
+        augment = options.augment or ("light" if tuned and not period.frozen else "none")
+        found.append(
+            Phase(
+                frozen=period.frozen,
+                first_epoch=period.first,
+                epochs=period.epochs,
+                learning_rate=rate,
+                augment=augment,
+                views=_views(options, augment, cached=cached, epochs=period.epochs),
+                mix=mix,
+                cached=cached,
+            )
+        )
+    return tuple(found)
+
+
+def _views(options: FinetuneOptions, augment: str, *, cached: bool, epochs: int) -> int | None:
+    views = options.views if options.views is not None else DEFAULT_VIEWS if cached else None
+    if augment == "none" or views is None:
+        return None
+    return min(views, epochs)  # no epoch sees more
+
+
+def _default_weights(architecture: Architecture) -> str:
+    if architecture.foreign == "file":
+        return "base"
+    return "imagenet" if architecture.published or architecture.foreign else "none"
+
+
+def _check_weights(weights: str, architecture: Architecture) -> None:
+    name = architecture.name
+    if architecture.foreign == "file" and weights not in ("base", "none"):
+        raise OptionError(f"{name} brings its own weights. Leave --weights out, or use --weights none.")
+    if weights == "imagenet" and architecture.published is None and architecture.foreign is None:
+        raise OptionError(f"There are no ImageNet weights for {name}. Use --weights none, or a file that you have.")
