@@ -174,6 +174,8 @@ def test_it_is_that_of_keras_applications(name, constructor, width, size, top, m
 
 
 def test_the_published_files_of_keras_2_have_other_names():
+    for name in ("inception_v3", "mobilenet_v3_large", "mobilenet_v3_small"):
+        assert "keras2" in registry.find(name).origins
     inception = registry.find("inception_v3").module.ORIGINS
     assert inception["keras"].name_of("stem_conv1") == "conv2d"
     assert inception["keras"].name_of("stem_conv2_bn") == "batch_normalization_1"
