@@ -7,6 +7,7 @@ that are not.
 """
 
 import textwrap
+from functools import partial
 from pathlib import Path
 
 import keras
@@ -91,161 +92,150 @@ def counted(name: str, **options: object) -> Summary:
     return summarize(skeleton(name, **options))
 
 
-def biases(summary: Summary) -> int:
-    """Returns how many parameters are biases: one for each channel of a convolution."""
-    return sum(layer.shape[-1] for layer in summary.layers if layer.parameters)
+def bare(summary: Summary) -> int:
+    """Returns the parameters without biases, of which each channel of a convolution has one."""
+    return summary.parameters - sum(layer.shape[-1] for layer in summary.layers if layer.parameters)
+
+
+def millions(count: float) -> str:
+    """Writes a count as the lectures do."""
+    return f"{count / 1e6:.1f}M"
 
 
 def _error(module: Summary, printed: int) -> float:
     """Returns by how much a printed count misses, in the unit and with or without biases as it fits best."""
-    ways = [module.parameters, module.parameters - biases(module)]
-    return min(abs(count / unit - printed) for count in ways for unit in (1000, 1024))
+    return min(abs(count / unit - printed) for count in (module.parameters, bare(module)) for unit in (1000, 1024))
 
 
 def explanations(name: str) -> list[tuple[int, ...]]:
     """Returns the columns, one of them changed in steps of `STEP`, that give both figures printed for a module."""
-    side, channels, own, printed, operations = INCEPTION[name]
-    changed = [
+    side, channels, own, *printed = INCEPTION[name]
+
+    def figures(c: tuple[int, ...]) -> list[int]:
+        weights = channels * (c[0] + c[1] + c[3] + c[5]) + 9 * c[1] * c[2] + 25 * c[3] * c[4]
+        return [round(weights / 1024), round(weights * side**2 / 1e6)]
+
+    changed = (
         (*own[:i], value, *own[i + 1 :]) for i in range(6) for value in range(STEP, 513, STEP) if value != own[i]
-    ]
-
-    def weights(c: tuple[int, ...]) -> int:
-        return channels * (c[0] + c[1] + c[3] + c[5]) + 9 * c[1] * c[2] + 25 * c[3] * c[4]
-
-    return [
-        c for c in changed if (round(weights(c) / 1024), round(weights(c) * side**2 / 1e6)) == (printed, operations)
-    ]
+    )
+    return [columns for columns in changed if figures(columns) == printed]
 
 
 def googlenet() -> str:
     """The columns of parameters and operations of GoogLeNet's table."""
+    modules = {name: inception(name) for name in INCEPTION}
     rows = [["module", "printed", "parameters", "without biases", "in Ki", "printed ops", "million MACs"]]
     for name, (*_, parameters, operations) in INCEPTION.items():
-        one = inception(name)
-        weights = one.parameters - biases(one)
-        ours = [f"{one.parameters:,}", f"{weights:,}", f"{weights / 1024:,.1f}"]
+        one = modules[name]
+        ours = [f"{one.parameters:,}", f"{bare(one):,}", f"{bare(one) / 1024:,.1f}"]
         rows.append([name, f"{parameters:,}K", *ours, f"{operations}M", f"{one.macs / 1e6:.1f}"])
-    near = [name for name, (*_, printed, _) in INCEPTION.items() if _error(inception(name), printed) <= 1]
-    far = [name for name in INCEPTION if name not in near]
-    off = max(abs(inception(name).macs / 1e6 - row[4]) for name, row in INCEPTION.items() if name != "5a")
+    far = [name for name, (*_, printed, _) in INCEPTION.items() if _error(modules[name], printed) > 1]
+    near = [name for name in INCEPTION if name not in far]
+    off = max(abs(modules[name].macs - 1e6 * row[-1]) for name, row in INCEPTION.items() if name != "5a")
     explained = {name: columns for name in far for columns in explanations(name)}
     (why,) = explained  # a second one would need a sentence of its own
     other = inception(why, explained[why])
-    (was, would) = next((a, b) for a, b in zip(INCEPTION[why][2], explained[why], strict=True) if a != b)
+    was, would = next((a, b) for a, b in zip(INCEPTION[why][2], explained[why], strict=True) if a != b)
     first = stack(conv(64, 7, 2), given=(224, 224, 3))
-    apart = stack(layers.Conv2D(64, (7, 1), use_bias=False), given=(224, 224, 3)).parameters
-    apart += stack(layers.Conv2D(64, (1, 7), use_bias=False), given=(224, 224, 3)).parameters
+    side = first.layers[-1].shape[0]
+    apart = sum(bare(stack(layers.Conv2D(64, kernel), given=(224, 224, 3))) for kernel in ((7, 1), (1, 7)))
     second = stack(conv(64, 1, bias=False), conv(192, 3, bias=False), given=(56, 56, 64))
     linear = stack(layers.Dense(1000, use_bias=False), given=(1024,))
-    five, four = INCEPTION["5a"], INCEPTION["4c"]
-    five_a, four_c = (one[3] * 1024 * one[0] ** 2 for one in (five, four))
-    side = first.layers[-1].shape[0]
+    (side5, *_, ki5, ops5), (side4, *_, ki4, ops4) = INCEPTION["5a"], INCEPTION["4c"]
     return f"""## GoogLeNet's parameters and operations
 
 The lecture's table copies the paper's (arXiv:1409.4842, Table 1). Its own columns of filters give:
 
 {markdown_table(rows, right=range(1, 7))}
 
-- K is {2**10:,} there, and biases are left out: the second convolution has {second.parameters:,} weights =
-  {second.parameters // 1024} Ki (printed 112K) and {second.macs / 1e6:.1f}M MACs (360M), the linear layer
-  {linear.parameters:,} = {linear.parameters // 1024} Ki (1000K). So the parameters of {", ".join(near)} are right
-  to within one;
+- K is {2**10:,} there, and biases are left out: the second convolution has
+  {second.parameters:,} weights = {second.parameters // 1024} Ki (printed 112K) and {millions(second.macs)} MACs (360M),
+  the linear layer {linear.parameters:,} = {linear.parameters // 1024} Ki (1000K).
+  So the parameters of {", ".join(near)} are right to within one;
   those of {", ".join(far)} are not, with biases or without, in K or in Ki.
-- The operations agree to within {off:.1f}M but for 5a: {five[4]}M are printed,
-  {inception("5a").macs / 1e6:.1f}M are
-  counted.
-  The printed parameters of 5a, {five[3]} Ki,
-  at {five[0]} x {five[0]} positions make {five_a / 1e6:.1f}M: the two printed figures
-  agree with each other, not with the columns. In 4c only the
-  parameters are off: {four[3]} Ki at
-  {four[0]} x {four[0]} positions would
-  make {four_c / 1e6:.1f}M, and
-  {four[4]}M
-  are printed. Of all changes of one
-  column in steps of {STEP}, one explains both figures of a module:
-  {why} with {would} filters instead of {was} (5x5) has
-  {(other.parameters - biases(other)) / 1024:.1f} Ki and {other.macs / 1e6:.1f}M.
-- The first convolution, 7x7x3 to 64, is printed with 2.7K parameters and 34M operations. It has {first.parameters:,}
-  ({first.parameters - 64:,} without biases) and {first.macs / 1e6:.1f}M MACs. What is printed
-  fits a 7x1 and a 1x7
-  kernel: {apart:,}
-  weights, {apart * side**2 / 1e6:.1f}M MACs at {side} x {side} positions.
+- The operations agree to within {millions(off)} but for 5a:
+  {ops5}M are printed, {millions(modules["5a"].macs)} are counted.
+  The printed parameters of 5a, {ki5} Ki, at {side5} x {side5} positions make {millions(ki5 * 1024 * side5**2)}:
+  the two printed figures agree with each other, not with the columns.
+  In 4c only the parameters are off:
+  {ki4} Ki at {side4} x {side4} positions would make {millions(ki4 * 1024 * side4**2)}, and {ops4}M are printed.
+  Of all changes of one column in steps of {STEP}, one explains both figures of a module:
+  {why} with {would} filters instead of {was} (5x5) has {bare(other) / 1024:.1f} Ki and {millions(other.macs)}.
+- The first convolution, 7x7x3 to 64, is printed with 2.7K parameters and 34M operations.
+  It has {first.parameters:,} ({bare(first):,} without biases) and {millions(first.macs)} MACs.
+  What is printed fits a 7x1 and a 1x7 kernel:
+  {apart:,} weights, {millions(apart * side**2)} MACs at {side} x {side} positions.
 """
 
 
 def stem() -> str:
     """The way from 224 to 28 pixels, compared with VGG."""
-    with without_weights():
-        entrance = (conv(64, 7, 2, False), layers.MaxPooling2D(3, 2, padding="same"), conv(64, 1, 1, False))
-        entrance += (conv(192, 3, 1, False), layers.MaxPooling2D(3, 2, padding="same"))
-    rows = [["from 224 to 28 pixels", "memory, Mi", "without pooling, Mi", "weights without biases"]]
-    made = {"GoogLeNet": stack(*entrance, given=(224, 224, 3))}
+    pool = partial(layers.MaxPooling2D, 3, 2, padding="same")
+    entrance = stack(conv(64, 7, 2), pool(), conv(64, 1), conv(192, 3), pool(), given=(224, 224, 3))
+    way = {"GoogLeNet": entrance.layers[1:]}
     for name, title in (("vgg13", "VGG-13"), ("vgg16", "VGG-16")):
-        made[f"{title}, stages 1 to 3"] = counted(name)
-    memory, weights, count = {}, {}, {}
-    for title, summary in made.items():
-        inside = [one for one in summary.layers if one.stage in ("stage1", "stage2", "stage3")] or summary.layers[1:]
-        convolutions = [one for one in inside if one.parameters]
-        count[title.partition(",")[0]] = WORDS[len(convolutions)]
-        weights[title] = sum(one.parameters - (0 if title == "GoogLeNet" else one.shape[-1]) for one in convolutions)
-        memory[title] = (sum(one.memory for one in inside) / 2**20, sum(one.memory for one in convolutions) / 2**20)
-        rows.append([title, f"{memory[title][0]:.2f}", f"{memory[title][1]:.2f}", f"{weights[title]:,}"])
-    ours, vgg = list(memory)[:2]
-    titles = {title: title.partition(",")[0] for title in memory}
-    fits = [title for title in memory if (f"{memory[title][1]:.1f}", f"{weights[title] / 1e6:.1f}") == ("42.9", "1.1")]
-    (fitting,) = (titles[title] for title in fits)
-    pooled = [title for title in memory if f"{memory[title][0]:.1f}" == "7.5"]
-    assert pooled == [ours] and fits == [vgg]
+        way[title] = tuple(one for one in counted(name).layers if one.stage in ("stage1", "stage2", "stage3"))
+    convolutions = {title: [one for one in inside if one.parameters] for title, inside in way.items()}
+    weights = {title: sum(one.parameters - one.shape[-1] for one in inside) for title, inside in convolutions.items()}
+    memory, unpooled = (
+        {title: sum(one.memory for one in inside) / 2**20 for title, inside in what.items()}
+        for what in (way, convolutions)
+    )
+    rows = [["from 224 to 28 pixels", "memory, Mi", "without pooling, Mi", "weights without biases"]]
+    for title in way:
+        named = title if title == "GoogLeNet" else f"{title}, stages 1 to 3"
+        rows.append([named, f"{memory[title]:.2f}", f"{unpooled[title]:.2f}", f"{weights[title]:,}"])
+    (pooled,) = (title for title in way if f"{memory[title]:.1f}" == "7.5")
+    (vgg,) = (title for title in way if (f"{unpooled[title]:.1f}", millions(weights[title])) == ("42.9", "1.1M"))
+    assert (pooled, vgg) == ("GoogLeNet", "VGG-13")
+    ours, theirs = weights[pooled], weights[vgg]
     return f"""## The stem, "VGG-16"
 
 Printed: GoogLeNet needs 7.5 MB and 124K weights for it, "VGG-16" 42.9 MB (5.7 times) and 1.1M (8.9 times).
 
 {markdown_table(rows, right=(1, 2, 3))}
 
-- {memory[vgg][1]:.1f} MB and {weights[vgg] / 1e6:.1f}M are those of the {count[fitting]} convolutions of {fitting};
-  VGG-16 has {count["VGG-16"]} before 28 pixels.
-- {memory[ours][0]:.1f} MB counts GoogLeNet's poolings, {memory[vgg][1]:.1f} MB leaves VGG's out. With both it is
-  {memory[vgg][0] / memory[ours][0]:.1f} times, without both
-  {memory[vgg][1] / memory[ours][1]:.1f} times, instead of {42.9 / 7.5:.1f}.
-- {weights[vgg]:,} is {weights[vgg] / weights[ours]:.1f} times {weights[ours]:,}; {1.1e6 / 124e3:.1f} is 1.1M by
-  {weights[ours] / 1000:.0f}K, after rounding.
+- {unpooled[vgg]:.1f} MB and {millions(theirs)} are those of the {WORDS[len(convolutions[vgg])]} convolutions of {vgg};
+  VGG-16 has {WORDS[len(convolutions["VGG-16"])]} before 28 pixels.
+- {memory[pooled]:.1f} MB counts GoogLeNet's poolings, {unpooled[vgg]:.1f} MB leaves VGG's out.
+  With both it is {memory[vgg] / memory[pooled]:.1f} times,
+  without both {unpooled[vgg] / unpooled[pooled]:.1f} times, instead of {42.9 / 7.5:.1f}.
+- {theirs:,} is {theirs / ours:.1f} times {ours:,};
+  {1.1e6 / 124e3:.1f} is 1.1M by {ours / 1000:.0f}K, after rounding.
 """
 
 
 def comparison() -> str:
     """The table of all networks."""
-    rows = [
-        ["printed", "layers", "counted", "millions", "MB", "parameters", "2^30/1000 bytes", "10^6 bytes", "2^20 bytes"]
-    ]
+    units = {"2^30/1000": 2**30 / 1000, "10^6": 1e6, "2^20": 2**20}
+    rows = [["printed", "layers", "counted", "millions", "MB", "parameters", *(f"{unit} bytes" for unit in units)]]
     two_towers = counted("alexnet", groups=GROUPS).parameters
-    nearer: dict[str, list[str]] = {"thousandths": [], "2^20": [], "10^6": []}
-    for name, (title, depth, millions, megabytes) in COMPARISON.items():
-        parameters = two_towers if name == "alexnet" else registry.find(name).params
-        size = 4 * parameters
-        units = {"thousandths": 2**30 / 1000, "10^6": 1e6, "2^20": 2**20}
-        sizes = [f"{size / unit:.1f}" for unit in units.values()]
-        if not name.startswith("resnet"):
-            nearer[min(units, key=lambda unit: abs(size / units[unit] - megabytes))].append(title)
-        told = [str(depth), str(registry.find(name).depth), str(millions), str(megabytes)]
-        rows.append([title, *told, f"{parameters:,}", *sizes])
-    assert not nearer["10^6"] and nearer["2^20"] == [COMPARISON["googlenet"][0]]
+    nearer: dict[str, list[str]] = {unit: [] for unit in units}
+    for name, (title, depth, printed, megabytes) in COMPARISON.items():
+        architecture = registry.find(name)
+        parameters = two_towers if name == "alexnet" else architecture.params
+        sizes = {unit: 4 * parameters / count for unit, count in units.items()}
+        if architecture.family != "resnet":
+            nearer[min(units, key=lambda unit: abs(sizes[unit] - megabytes))].append(title)
+        told = [str(depth), str(architecture.depth), str(printed), str(megabytes)]
+        rows.append([title, *told, f"{parameters:,}", *(f"{size:.1f}" for size in sizes.values())])
+    *some, last = nearer["2^30/1000"]
+    (one,) = nearer["2^20"]
+    assert not nearer["10^6"] and one == COMPARISON["googlenet"][0]
     (*_, small, small_mb), (*_, large, large_mb) = COMPARISON["resnet18"], COMPARISON["resnet50"]
-    *some, last = nearer["thousandths"]
     fifty, hundred = (registry.find(name).params for name in ("resnet50", "resnet101"))
     return f"""## The comparison: ResNet-18 and ResNet-50
 
 {markdown_table(rows, right=range(1, 9))}
 
 - The numbers of layers are right. The two rows of ResNet have slipped otherwise:
-  {small}M and {small_mb} MB are ResNet-50's
-  ({fifty:,}: {4 * fifty / 2**30 * 1000:.1f}),
-  {large}M and {large_mb} MB
-  ResNet-101's ({hundred:,}: {4 * hundred / 2**30 * 1000:.1f}).
-- "MB" there are thousandths of 2^30 bytes: neither 10^6 bytes, which tlkit prints, nor 2^20 bytes fit
-  {", ".join(some)} and {last}. Only {nearer["2^20"][0]}'s {COMPARISON["googlenet"][3]} is nearer to 2^20 bytes.
-- AlexNet there is the network of two towers (`groups={GROUPS}`, {two_towers:,} parameters); the layers as another
-  lecture
-  tabulates them add up to {registry.find("alexnet").params:,}.
+  {small}M and {small_mb} MB are ResNet-50's ({fifty:,}: {4 * fifty / 2**30 * 1000:.1f}),
+  {large}M and {large_mb} MB ResNet-101's ({hundred:,}: {4 * hundred / 2**30 * 1000:.1f}).
+- "MB" there are thousandths of 2^30 bytes:
+  neither 10^6 bytes, which tlkit prints, nor 2^20 bytes fit {", ".join(some)} and {last}.
+  Only {one}'s {COMPARISON["googlenet"][3]} is nearer to 2^20 bytes.
+- AlexNet there is the network of two towers (`groups={GROUPS}`, {two_towers:,} parameters);
+  the layers as another lecture tabulates them add up to {registry.find("alexnet").params:,}.
 """
 
 
@@ -253,78 +243,71 @@ def alexnet() -> str:
     """AlexNet's 9261 nodes and stride 4."""
     model = counted("alexnet")
     flat = next(layer for layer in reversed(model.layers) if layer.kind == "Flatten")
-    strides = [layer.window for layer in model.layers if layer.kind == "Conv2D"]
-    with without_weights():
-        second = [layers.Conv2D(256, 5, strides=4, padding="same"), layers.MaxPooling2D(3, 2)]
-    slow = stack(*second, conv(384, 3, 4), conv(384, 3, 4), conv(256, 3, 4), given=(27, 27, 96))
-    sides = [layer.shape[0] for layer in slow.layers]
+    before = " x ".join(map(str, model.layers[model.layers.index(flat) - 1].shape))
+    strides = ", ".join(layer.window for layer in model.layers if layer.kind == "Conv2D")
     fc6 = next(layer for layer in model.layers if layer.kind == "Dense")
     assert fc6.parameters == 37_752_832 == (flat.size + 1) * fc6.shape[-1] != (9261 + 1) * fc6.shape[-1]
-    before = " x ".join(map(str, model.layers[model.layers.index(flat) - 1].shape))
+    slow = (conv(256, 5, 4), layers.MaxPooling2D(3, 2), conv(384, 3, 4), conv(384, 3, 4), conv(256, 3, 4))
+    side, *sides = (layer.shape[0] for layer in stack(*slow, given=(27, 27, 96)).layers)
     return f"""## AlexNet: 9261 nodes, stride 4 in conv2 to conv5
 
-- One lecture prints 9261 nodes after flattening. {before} is {flat.size:,}, and only that fits the 37,752,832
-  parameters printed for
-  the next layer: ({flat.size:,} + 1) x {fc6.shape[-1]:,} = {fc6.parameters:,}.
-- The same lecture prints stride 4 for conv2 to conv5. Only conv1 has it ({", ".join(strides)}). With stride 4 the
-  {sides[0]} pixels
-  before conv2 would become {", ".join(map(str, sides[1:]))}, and the last pooling, 3x3, would have nothing to pool.
+- One lecture prints 9261 nodes after flattening. {before} is {flat.size:,},
+  and only that fits the 37,752,832 parameters printed for the next layer:
+  ({flat.size:,} + 1) x {fc6.shape[-1]:,} = {fc6.parameters:,}.
+- The same lecture prints stride 4 for conv2 to conv5. Only conv1 has it ({strides}).
+  With stride 4 the {side} pixels before conv2 would become {", ".join(map(str, sides))},
+  and the last pooling, 3x3, would have nothing to pool.
 """
 
 
 def rest() -> str:
     """What needs a sentence each."""
-    lenet = counted("lenet5", classes=10)
-    weighted = [layer for layer in lenet.layers if layer.parameters]
-    pools = [layer for layer in lenet.layers if layer.stage != "input" and "Pooling" in layer.kind]
-    grey, rgb = (stack(layers.Conv2D(6, 5), given=(32, 32, depth)).parameters for depth in (1, 3))
-    full = [stack(layers.Flatten(), layers.Dense(4704, use_bias=False), given=(32, 32, d)).parameters for d in (1, 3)]
-    concatenations = {
-        name: sum(layer.kind == "Concatenate" for layer in counted(name).layers)
-        for name in ("mobilenet_v1", "googlenet")
-    }
-    head = [layer for layer in counted("vgg16").layers if layer.kind == "Dense"]
-    bare = " + ".join(f"{(layer.parameters - layer.shape[-1]) / 1000:,.0f}K" for layer in head)
-    full_head = " + ".join(f"{layer.parameters / 1000:,.0f}K" for layer in head)
-    ours = stack(layers.Dense(1000), given=(1024,)).parameters
+    lenet = [layer for layer in counted("lenet5", classes=10).layers if layer.stage != "input"]
+    weighted = [layer for layer in lenet if layer.parameters]
+    pools = [layer for layer in lenet if "Pooling" in layer.kind]
+    pooled = " and ".join(str(2 * layer.shape[-1]) for layer in pools)
+    inputs = ((32, 32, 1), (32, 32, 3))
+    grey, rgb = (stack(layers.Conv2D(6, 5), given=given).parameters for given in inputs)
+    full_grey, full_rgb = (bare(stack(layers.Flatten(), layers.Dense(4704), given=given)) for given in inputs)
+    of_mobilenet, of_googlenet = (
+        sum(layer.kind == "Concatenate" for layer in counted(name).layers) for name in ("mobilenet_v1", "googlenet")
+    )
+    end = [layer for layer in counted("vgg16").layers if layer.kind == "Dense"]
+    vgg = " + ".join(f"{layer.parameters / 1000:,.0f}K" for layer in end)
+    bare_vgg = " + ".join(f"{(layer.parameters - layer.shape[-1]) / 1000:,.0f}K" for layer in end)
+    ours = stack(layers.Dense(1000), given=(1024,))
     alexnet, googlenet = registry.find("alexnet").accuracy, registry.find("googlenet").accuracy
     assert alexnet and googlenet and all("seven networks averaged" in one.source for one in (alexnet, googlenet))
-    assert all(
-        "ten crops" in one.accuracy.source for one in registry.ARCHITECTURES if one.accuracy and one.family == "resnet"
-    )
+    resnets = [one.accuracy for one in registry.ARCHITECTURES if one.family == "resnet"]
+    assert all("ten crops" in accuracy.source for accuracy in resnets if accuracy)
     return f"""## LeNet-5: seven trainable layers
 
-The network that the lecture tabulates has {len(weighted)} layers with parameters; with its {len(pools)} poolings,
-which have none here, that makes
-{len(weighted) + len(pools)}. In the paper of 1998 each pooling has a trainable factor and bias for every map,
-{" and ".join(str(2 * layer.shape[-1]) for layer in pools)} parameters: there
-the sentence is right.
+The network that the lecture tabulates has {len(weighted)} layers with parameters;
+with its {len(pools)} poolings, which have none here, that makes {len(weighted) + len(pools)}.
+In the paper of 1998 each pooling has a trainable factor and bias for every map, {pooled} parameters:
+there the sentence is right.
 
 ## A convolution against full connection: 156 against 14 million
 
-{grey:,} parameters are those of the convolution on one channel,
-{full[1]:,} those of full connection from three. Like
-against
-like: {grey:,} against {full[0]:,} on 32x32x1, {rgb:,} against {full[1]:,} on 32x32x3 (the latter without biases).
+{grey:,} parameters are those of the convolution on one channel, {full_rgb:,} those of full connection from three.
+Like against like: {grey:,} against {full_grey:,} on 32x32x1,
+{rgb:,} against {full_rgb:,} on 32x32x3 (the latter without biases).
 
 ## MobileNetV1: sentences about GoogLeNet
 
-What is said of inception modules under MobileNetV1 is GoogLeNet's: MobileNetV1 joins branches
-{concatenations["mobilenet_v1"]} times,
-GoogLeNet {concatenations["googlenet"]} times.
+What is said of inception modules under MobileNetV1 is GoogLeNet's:
+MobileNetV1 joins branches {of_mobilenet} times, GoogLeNet {of_googlenet} times.
 
 ## The end of GoogLeNet against the end of VGG
 
-1025K against 102,760K + 16,777K + 4,096K counts biases on one side only. With them: {ours / 1000:,.0f}K against
-{full_head}; without:
-{(ours - 1000) / 1000:,.0f}K against {bare}.
+1025K against 102,760K + 16,777K + 4,096K counts biases on one side only.
+With them: {ours.parameters / 1000:,.0f}K against {vgg}; without: {bare(ours) / 1000:,.0f}K against {bare_vgg}.
 
 ## Accuracies that are not of one network on one crop
 
-`tlkit models` prints the source of each. AlexNet's
-{per_cent(alexnet.top1)} / {per_cent(alexnet.top5)} and GoogLeNet's {per_cent(googlenet.top5)} are averages of
-seven networks, ResNet's are of
-ten crops: none of them is what the network that is built here gives on one photo.
+`tlkit models` prints the source of each. AlexNet's {per_cent(alexnet.top1)} / {per_cent(alexnet.top5)}
+and GoogLeNet's {per_cent(googlenet.top5)} are averages of seven networks, ResNet's are of ten crops:
+none of them is what the network that is built here gives on one photo.
 """
 
 

@@ -49,14 +49,30 @@ def numbered(model):
     return layers
 
 
-def carry(theirs, ours, origin):
-    """Sets the weights of ours to theirs; every layer of theirs must be used. A 1x1 convolution may be a Dense here."""
-    source = numbered(theirs)
-    for layer in ours.layers:
-        if layer.weights and not (layer.name.startswith("head_") and origin.name_of(layer.name) not in source):
-            values = source.pop(origin.name_of(layer.name)).get_weights()
-            layer.set_weights([v.reshape(w.shape) for v, w in zip(values, layer.weights, strict=True)])
-    assert not source
+def carry(theirs, ours, architecture):
+    """Sets our weights to those of a model of keras.applications; every layer of theirs that has weights must be used.
+
+    A bias before a batch norm, which ours do not have, goes into that norm's mean. A 1x1 convolution may be a Dense
+    here.
+    """
+    origin = architecture.module.ORIGINS["keras"]
+    left, biases = numbered(theirs), {}
+    weighted = [layer for layer in ours.layers if layer.weights]
+    for layer in weighted:
+        name = origin.name_of(layer.name)
+        if layer.name.startswith("head_") and name not in left:
+            continue
+        source = left.pop(name)
+        values = source.get_weights()
+        if isinstance(layer, keras.layers.Conv2D) and not layer.use_bias and len(values) == 2:
+            biases[f"{layer.name}_bn"] = values.pop()
+        if isinstance(layer, keras.layers.BatchNormalization):
+            assert layer.epsilon == source.epsilon
+            values[-2] = values[-2] - biases.pop(layer.name, 0.0)  # the mean
+        if layer is weighted[0] and origin.bgr:
+            values[0] = values[0][:, :, ::-1]
+        layer.set_weights([v.reshape(w.shape) for v, w in zip(values, layer.weights, strict=True)])
+    assert not left and not biases
 
 
 def difference(logits, expected):

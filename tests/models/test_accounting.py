@@ -280,17 +280,18 @@ def test_convolution_is_the_element_wise_product_and_its_sum():
     assert convolved([[1, 2, 3], [2, 0, 0], [7, 9, 1]], [[3, 2, 0], [3, 0, 1], [0, 5, 2]]) == [[60]]
 
 
-def test_vertical_edges_are_found_as_printed():
-    expected = [[-5, -4, 0, 8], [-10, -2, 2, 3], [0, -2, -4, -7], [-3, -2, -3, -16]]
-    assert convolved(PHOTO, VERTICAL).tolist() == expected
-    step = [[10, 10, 10, 0, 0, 0]] * 6
-    assert convolved(step, VERTICAL).tolist() == [[0, 30, 30, 0]] * 4
-
-
-def test_the_diagonal_filter_gives_what_is_printed_and_stride_2_every_other():
-    expected = [[3, -1, -3, -1], [-3, 1, 0, -3], [-3, -3, 0, 1], [3, -2, -2, -1]]
-    assert convolved(PIXELS, DIAGONAL).tolist() == expected
-    assert convolved(PIXELS, DIAGONAL, strides=2).tolist() == [row[::2] for row in expected[::2]]
+@pytest.mark.parametrize(
+    ("image", "kernel", "expected"),
+    [
+        (PHOTO, VERTICAL, [[-5, -4, 0, 8], [-10, -2, 2, 3], [0, -2, -4, -7], [-3, -2, -3, -16]]),
+        ([[10, 10, 10, 0, 0, 0]] * 6, VERTICAL, [[0, 30, 30, 0]] * 4),
+        (PIXELS, DIAGONAL, [[3, -1, -3, -1], [-3, 1, 0, -3], [-3, -3, 0, 1], [3, -2, -2, -1]]),
+    ],
+    ids=["vertical edges", "a step", "a diagonal"],
+)
+def test_a_filter_finds_what_is_printed_and_with_stride_2_every_other(image, kernel, expected):
+    assert convolved(image, kernel).tolist() == expected
+    assert convolved(image, kernel, strides=2).tolist() == [row[::2] for row in expected[::2]]
 
 
 def test_the_channels_of_a_filter_and_its_bias_are_added():

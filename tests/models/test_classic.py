@@ -24,8 +24,8 @@ from tlkit.models.resnet import variant_of as resnet_of
 from tlkit.transfer.freeze import stage_of
 
 from ..conftest import ROOT
+from .parity import carry
 from .test_architectures import photos, randomized
-from .transfers import carry
 
 
 def shapes(model):

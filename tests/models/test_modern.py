@@ -26,18 +26,6 @@ def trainable(model):
     return sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
 
 
-def macs(model):
-    """Multiply-accumulates of convolutions and fully connected layers, by layer."""
-    found = {}
-    for layer in model.layers:
-        if isinstance(layer, layers.Conv2D | layers.DepthwiseConv2D):
-            _, height, width, _ = layer.output.shape
-            found[layer.name] = height * width * int(np.prod(layer.kernel.shape))
-        elif isinstance(layer, layers.Dense):
-            found[layer.name] = int(np.prod(layer.kernel.shape))
-    return found
-
-
 @pytest.mark.parametrize("name", BATCH_NORMALIZED)
 def test_trainable_parameters_are_the_published_ones(name):
     architecture = registry.find(name)
@@ -69,18 +57,6 @@ def test_googlenet_has_the_papers_maps(paper):
 def test_googlenet_normalizes_after_the_first_pooling_and_before_the_second(paper):
     norms = [layer for layer in paper.layers if type(layer).__name__ == "LocalResponseNormalization"]
     assert [norm.input.shape[1:] for norm in norms] == [(56, 56, 64), (56, 56, 192)]
-
-
-def test_googlenets_modules_have_the_parameters_and_macs_of_the_paper(paper):
-    counted = macs(paper)
-    parameters, millions = [], []
-    for name in googlenet.TABLE_1:
-        own = [layer for layer in paper.layers if layer.name.startswith(f"{name}_")]
-        parameters.append(sum(layer.count_params() for layer in own))
-        millions.append(round(sum(counted.get(layer.name, 0) for layer in own) / 1e6, 1))
-    assert parameters == [163_696, 388_736, 376_176, 449_160, 510_104, 605_376, 868_352, 1_043_456, 1_444_080]
-    assert millions == [128.0, 304.3, 73.6, 87.9, 99.9, 118.5, 170.0, 51.1, 70.7]
-    assert round(sum(counted.values()) / 1e6, 1) == 1582.7
 
 
 def test_googlenets_auxiliary_classifiers_are_there_only_when_asked_for(paper):
@@ -191,13 +167,15 @@ def test_it_is_that_of_keras_applications(name, constructor, width, size, top, m
         head="original" if top else "gap",
         **({} if width is None else {"width_multiplier": width}),
     )
-    carry(theirs, ours, registry.find(name).module.ORIGINS["keras"])
+    carry(theirs, ours, registry.find(name))
     if not top:
         ours = keras.Model(ours.input, ours.get_layer("head_pool").input)
     assert difference(ours(x, training=False), theirs(x / 127.5 - 1, training=False)) < 1e-4
 
 
 def test_the_published_files_of_keras_2_have_other_names():
+    for name in ("inception_v3", "mobilenet_v3_large", "mobilenet_v3_small"):
+        assert "keras2" in registry.find(name).origins
     inception = registry.find("inception_v3").module.ORIGINS
     assert inception["keras"].name_of("stem_conv1") == "conv2d"
     assert inception["keras"].name_of("stem_conv2_bn") == "batch_normalization_1"

@@ -13,8 +13,9 @@ from tlkit.models.resnet import TABLE_1, resnet, variant_of
 from tlkit.transfer.features import cut
 from tlkit.transfer.freeze import stage_of
 
-from .test_architectures import NAMES, photos
-from .transfers import carry, lively
+from ..conftest import settled
+from .parity import carry
+from .test_architectures import NAMES, photos, randomized
 
 RESNETS = [one for one in NAMES if registry.find(one.values[0]).family == "resnet"]
 
@@ -170,6 +171,25 @@ def test_a_file_of_a_resnet_is_known_by_its_kernels(depth):
         held = {name_of(layer.name): tuple(layer.weights[0].shape) for layer in model.layers if layer.weights}
         assert variant_of(held) == f"ResNet-{depth}"
     assert variant_of({"block1_conv1": (3, 3, 3, 64)}) is None
+
+
+def lively(model, x):
+    """Random weights and statistics, near those of the model's own activations: in a deep network others explode.
+
+    For the same reason the branches of its bottlenecks add but little.
+    """
+    random = np.random.default_rng(3)
+    randomized(model)
+    for layer in model.layers:
+        if layer.name.endswith("_3_bn"):
+            layer.gamma.assign(layer.gamma * 0.3)
+    settled(model, x=x)
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            gamma, beta, mean, variance = layer.get_weights()
+            mean = mean + random.normal(0, 0.2, mean.shape) * np.sqrt(variance)
+            layer.set_weights([gamma, beta, mean, variance * random.uniform(0.8, 1.25, mean.shape)])
+    return model
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,6 @@ class Published:
     Attributes:
         url: Of the file; `{size}`, `{width}` and `{top}` stand for what differs between its variants.
         source: The constructor that it is for, such as `keras.applications.VGG16`.
-        origin: Whose layer names, tensor layout and normalization it has: a key of the family's `ORIGINS`.
         licence: Of the weights, as their publisher states it.
         sizes: Input sizes that have a file of their own, in pixels; another size takes the last one's.
         widths: How the url writes the width multipliers that have a file; empty where there is but one network.
@@ -47,7 +46,6 @@ class Published:
 
     url: str
     source: str
-    origin: str = "keras"
     licence: str
     sizes: tuple[int, ...] = (224,)
     widths: dict[float, str] = field(default_factory=dict)

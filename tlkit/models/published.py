@@ -15,13 +15,10 @@ _KERAS_TABLE = "https://keras.io/api/applications/"
 _V3_DOCSTRING = "docstring of keras.applications.MobileNetV3"
 
 
-def _torchvision(
-    constructor: str, file: str, *, megabytes: float, sha256: str, accuracy: Accuracy, origin: str = "torch"
-) -> Published:
+def _torchvision(constructor: str, file: str, *, megabytes: float, sha256: str, accuracy: Accuracy) -> Published:
     return Published(
         url=f"https://download.pytorch.org/models/{file}",
         source=f"torchvision.models.{constructor}",
-        origin=origin,
         licence="BSD-3-Clause",
         sha256={file: sha256},
         megabytes=megabytes,
@@ -48,7 +45,6 @@ VGG11 = _torchvision(
     "vgg11-8a719046.pth",
     megabytes=531.5,
     sha256="8a719046",
-    origin="torch_A",
     accuracy=_of_torchvision(0.6902, 0.88628),
 )
 VGG13 = _torchvision(
@@ -56,7 +52,6 @@ VGG13 = _torchvision(
     "vgg13-19584684.pth",
     megabytes=532.2,
     sha256="19584684",
-    origin="torch_B",
     accuracy=_of_torchvision(0.69928, 0.89246),
 )
 VGG16 = Published(
@@ -168,7 +163,6 @@ GOOGLENET_BN = _torchvision(
 INCEPTION_V3 = Published(
     url=f"{_KERAS}/inception_v3/inception_v3_{_TF}{{top}}.h5",
     source="keras.applications.InceptionV3",
-    origin="keras2",
     licence="Apache-2.0",
     sizes=(299,),
     no_top_suffix="_notop",
@@ -204,7 +198,6 @@ MOBILENET_V2 = Published(
 MOBILENET_V3_LARGE = Published(
     url=f"{_KERAS}/mobilenet_v3/weights_mobilenet_v3_large_224_{{width}}_float{{top}}.h5",
     source="keras.applications.MobileNetV3Large",
-    origin="keras2",
     licence="Apache-2.0",
     widths={0.75: "0.75", 1.0: "1.0"},
     no_top_suffix="_no_top_v2",
@@ -219,7 +212,6 @@ MOBILENET_V3_LARGE = Published(
 MOBILENET_V3_SMALL = Published(
     url=f"{_KERAS}/mobilenet_v3/weights_mobilenet_v3_small_224_{{width}}_float{{top}}.h5",
     source="keras.applications.MobileNetV3Small",
-    origin="keras2",
     licence="Apache-2.0",
     widths={0.75: "0.75", 1.0: "1.0"},
     no_top_suffix="_no_top_v2",
