@@ -43,9 +43,7 @@ from tlkit.cli.common import HELP, INTERRUPTED, json_option, print_json, print_t
     "photos. Default: auto with pretrained weights, none without.",
 )
 @click.option("--head", type=click.Choice(["gap", "original"]), help="Pooling and one layer, or the paper's head.")
-@click.option(
-    "--epochs", type=click.IntRange(1), help="At most, all phases together. Default: what suits the strategy."
-)
+@click.option("--epochs", type=click.IntRange(1), help="At most, in all. Default: what suits the strategy.")
 @click.option("--batch-size", type=click.IntRange(1), default=32, show_default=True, help="Photos in a step.")
 @click.option(
     "--learning-rate",
@@ -102,8 +100,8 @@ from tlkit.cli.common import HELP, INTERRUPTED, json_option, print_json, print_t
 @click.option(
     "--batch-norm",
     type=click.Choice(["frozen", "train"]),
-    help="Of pretrained weights: frozen (the default) keeps their statistics; train trains all of them, in frozen stages "
-    "too, so that nothing can be cached.",
+    help="frozen (the default with pretrained weights) keeps their statistics; train trains all of them, in frozen "
+    "stages too, so that nothing can be cached.",
 )
 @click.option(
     "--weight-decay",
