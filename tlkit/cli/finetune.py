@@ -62,9 +62,8 @@ from tlkit.cli.common import HELP, INTERRUPTED, json_option, print_json, print_t
 @click.option(
     "--patience",
     type=click.IntRange(0),
-    default=8,
-    show_default=True,
-    help="Stop after this many epochs without a smaller validation loss; 0: never.",
+    help="Stop after this many epochs without a smaller validation loss; 0: never. Default: 8, and 0 for "
+    "stages that are thawed after the head.",
 )
 @click.option(
     "--class-weight",
@@ -142,10 +141,11 @@ from tlkit.cli.common import HELP, INTERRUPTED, json_option, print_json, print_t
 @click.option(
     "--max-thaw-drop",
     type=click.FloatRange(0, 1),
-    default=0.05,
+    default=0.1,
     show_default=True,
     metavar="SHARE",
-    help="Return to the best weights if the first epoch of thawed stages loses more validation accuracy.",
+    help="Return to the best weights if the first epoch of thawed stages loses more validation accuracy than this and "
+    "chance.",
 )
 @click.option("--resume", is_flag=True, help="Go on with the newest run that was killed or interrupted, or --name.")
 @json_option

@@ -12,6 +12,7 @@ from tlkit.transfer.options import DIGITS, FinetuneOptions, check_values
 DEFAULT_VIEWS = 4  # of cached features: each costs a pass
 # Of a head alone, and of random weights; of pretrained stages.
 FAST, SLOW = 3e-3, 3e-4
+PATIENCE = 8
 BatchNorm = Literal["frozen", "with its stage", "train"]
 
 
@@ -26,6 +27,7 @@ class Phase:
         learning_rate: After the phase's own warm-up; a cosine takes it to 0.
         augment: A level of `tlkit.data.augment.LEVELS`.
         views: How many views of each photo there are; None makes new ones in every epoch.
+        patience: Epochs without a smaller validation loss before the phase ends; 0 never ends it early.
         mix: How photos of a batch are mixed in pairs.
         cached: Whether the output of the frozen stages is computed once.
     """
@@ -36,6 +38,7 @@ class Phase:
     learning_rate: float
     augment: str
     views: int | None
+    patience: int
     mix: str
     cached: bool
 
@@ -183,7 +186,7 @@ def _phases(
     batch_norm: BatchNorm,
 ) -> tuple[Phase, ...]:
     """Decides what each period of the strategy does."""
-    found = []
+    found: list[Phase] = []
     parts = periods(freeze, architecture.stages, epochs)
     for period in parts:
         tuned = weights != "none" and period.frozen != architecture.stages  # pretrained stages are trained
@@ -201,11 +204,19 @@ def _phases(
                 learning_rate=rate,
                 augment=augment,
                 views=_views(options, augment, cached=cached, epochs=period.epochs),
+                patience=_patience(options, thawed=tuned and len(found) > 0),
                 mix=mix,
                 cached=cached,
             )
         )
     return tuple(found)
+
+
+def _patience(options: FinetuneOptions, *, thawed: bool) -> int:
+    """Thawed stages are given their time: the accuracy comes with the end of the cosine."""
+    if options.patience is not None:
+        return options.patience
+    return 0 if thawed else PATIENCE
 
 
 def _views(options: FinetuneOptions, augment: str, *, cached: bool, epochs: int) -> int | None:
