@@ -183,7 +183,8 @@ def make_source(
                 progress.say(f"Frozen stages: the output of {len(features.array)} {what} is reused from the cache")
             return cached_source(parts, features, photos, weights, augmentation), features
     elif phase.frozen and options.cache:
-        why = "--batch-norm train moves them" if prepared.decided.batch_norm == "train" else f"--mix {phase.mix}"
-        progress.say(f"Frozen stages are computed in every epoch: {why} leaves nothing to cache")
+        why = "moves their batch norms" if prepared.decided.batch_norm == "train" else "mixes pixels"
+        which = "--batch-norm train" if prepared.decided.batch_norm == "train" else f"--mix {phase.mix}"
+        progress.say(f"Frozen stages are computed in every epoch: {which} {why}, so there is nothing to cache")
     mix = None if phase.mix == "none" else mixer(phase.mix, classes=count, seed=options.seed)
     return pixel_source(model, photos, spec, weights, augmentation, mix), None
