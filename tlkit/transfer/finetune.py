@@ -28,6 +28,7 @@ from tlkit.transfer.record import (
 )
 
 if TYPE_CHECKING:
+    from tlkit.transfer.forecast import Forecast
     from tlkit.transfer.job import Prepared
 
 
@@ -66,6 +67,25 @@ def finetune(options: FinetuneOptions, progress: Progress | None = None) -> Path
     with exclusive(folder):
         _train(folder, manifest, prepared, progress)
     return folder
+
+
+def foresee(options: FinetuneOptions, progress: Progress | None = None) -> "list[Forecast]":
+    """Returns what `finetune` would do: per stage what is trained, when and how fast, with time and cache reckoned.
+
+    Args:
+        options: What to do.
+        progress: Shows what happens; silent when None.
+
+    Raises:
+        TlkitError: bad input of any kind.
+    """
+    progress = progress or Progress()
+    decided = plan(options)
+    photos = read_photos(options, decided, progress)
+    import_keras()
+    from tlkit.transfer.forecast import forecasts
+
+    return forecasts(options, decided, photos)
 
 
 def resume(
