@@ -85,8 +85,13 @@ def phases_of(**values):
 def test_the_head_learns_fast_on_the_cache_and_thawed_stages_slowly_on_changed_photos():
     head, rest = phases_of(freeze="head-then:none", epochs=20)
     assert (head.learning_rate, head.cached, head.augment, head.patience, head.epochs) == (3e-3, True, "none", 8, 10)
-    assert (rest.learning_rate, rest.cached, rest.augment, rest.patience, rest.epochs) == (3e-4, False, "light", 0, 10)
+    assert (rest.learning_rate, rest.cached, rest.augment, rest.patience, rest.epochs) == (1e-3, False, "light", 0, 10)
     assert (rest.views, rest.first_epoch, rest.frozen) == (None, 10, ())
+
+
+def test_networks_without_batch_norms_are_thawed_with_care():
+    assert [p.learning_rate for p in phases_of(base="vgg16", freeze="head-then:none")] == [3e-3, 1e-4]
+    assert [p.learning_rate for p in phases_of(freeze="none")] == [3e-4], "nor is what starts with a random head"
 
 
 def test_a_learning_rate_is_that_of_thawed_stages_and_never_slows_the_head_before_them():

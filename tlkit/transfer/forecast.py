@@ -126,13 +126,10 @@ def _forecast(
         stage = layer.stage if layer.stage in stages else "head"
         parameters[stage] = parameters.get(stage, 0) + layer.parameters
         macs[stage] = macs.get(stage, 0) + layer.macs
+    text = "all-but-head" if decided.undecided else decided.freeze.text
     costs = [_phase(model, phase, photos, macs, speed) for phase in decided.phases]
     return Forecast(
-        strategy=decided.choice.strategy
-        if decided.choice
-        else decided.freeze.text
-        if not condition
-        else "all-but-head",
+        strategy=decided.choice.strategy if decided.choice else text,
         condition=condition,
         epochs=decided.epochs,
         stages=tuple(

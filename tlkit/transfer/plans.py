@@ -10,8 +10,10 @@ from tlkit.transfer.freeze import AUTO, Freeze, parse_freeze, periods
 from tlkit.transfer.options import DIGITS, FinetuneOptions, check_values
 
 DEFAULT_VIEWS = 4  # of cached features: each costs a pass
-# Of a head alone, and of random weights; of pretrained stages.
+# Learning rates of a head alone, and of random weights; of pretrained stages; of such that follow a trained head, with
+# batch norms (docs/training.md has the figures) and without, where as large a rate would spoil them.
 FAST, SLOW = 3e-3, 3e-4
+THAWED, THAWED_BARE = 1e-3, 1e-4
 PATIENCE = 8
 BatchNorm = Literal["frozen", "with its stage", "train"]
 
@@ -190,7 +192,7 @@ def _phases(
     parts = periods(freeze, architecture.stages, epochs)
     for period in parts:
         tuned = weights != "none" and period.frozen != architecture.stages  # pretrained stages are trained
-        rate = options.learning_rate or (SLOW if tuned else FAST)
+        rate = options.learning_rate or _rate(architecture, tuned=tuned, thawed=bool(found))
         if len(parts) > 1 and not tuned:
             rate = max(rate, FAST)  # a head before thawing learns fast, whatever the stages take
         mix = options.mix if tuned or len(parts) == 1 else "none"  # a head before thawing is better served by the cache
@@ -210,6 +212,14 @@ def _phases(
             )
         )
     return tuple(found)
+
+
+def _rate(architecture: Architecture, *, tuned: bool, thawed: bool) -> float:
+    if not tuned:
+        return FAST
+    if not thawed or architecture.foreign:
+        return SLOW
+    return THAWED_BARE if architecture.trainable_params is None else THAWED
 
 
 def _patience(options: FinetuneOptions, *, thawed: bool) -> int:
