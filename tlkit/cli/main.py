@@ -18,6 +18,7 @@ COMMANDS = (
     "finetune",
     "predict",
     "evaluate",
+    "suspects",
     "export",
     "models",
     "summary",
