@@ -5,7 +5,9 @@ resizes with the interpreter's lock released, about as fast as TensorFlow's own 
 docs/preprocessing.md for the figures.
 """
 
+import math
 import os
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -14,6 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from tlkit.data import fast
 from tlkit.data.augment import Augmentation
 from tlkit.data.discover import Photo
 from tlkit.errors import DataError, ImageError
@@ -45,7 +48,7 @@ KEEP_BYTES = 2**30
 
 
 class Pixels:
-    """The pixels of a list of photos. Photos that fit into memory together are decoded once.
+    """The pixels of a list of photos. As many as fit into memory are decoded once.
 
     Args:
         root: What the photos' paths are relative to.
@@ -58,11 +61,15 @@ class Pixels:
         self.photos = photos
         self.spec = spec
         self._root = root
-        self._pool = ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="tlkit-decode")
+        self._workers = os.cpu_count() or 1
+        self._pool = ThreadPoolExecutor(self._workers, thread_name_prefix="tlkit-decode")
         self._failure: DataError | None = None
-        shape = (len(photos), spec.input_size, spec.input_size, 3)
-        self._kept = np.empty(shape, np.uint8) if keep and np.prod(shape) <= KEEP_BYTES else None
-        self._have = np.zeros(len(photos), bool)
+        shape = (spec.input_size, spec.input_size, 3)
+        room = min(len(photos), KEEP_BYTES // math.prod(shape)) if keep else 0
+        self._kept = np.empty((room, *shape), np.uint8)
+        self._place = np.full(len(photos), -1)  # of each photo among the kept ones
+        self._free = iter(range(room))
+        self._lock = threading.Lock()
 
     def load(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
         """Decodes photos in parallel into `[N, S, S, 3]` uint8.
@@ -71,18 +78,36 @@ class Pixels:
             DataError: a photo could be read when the folder was checked, and can't any more.
         """
         indices = np.asarray(indices)
-        if self._kept is None:
-            return np.stack(list(self._pool.map(self._load_one, indices)))
-        new = indices[~self._have[indices]]
-        for index, pixels in zip(new, self._pool.map(self._load_one, new), strict=True):
-            self._kept[index] = pixels
-        self._have[new] = True
-        return self._kept[indices]
+        loaded = np.empty((len(indices), *self._kept.shape[1:]), np.uint8)
+        with self._lock:
+            places = self._place[indices]
+        known = places >= 0
+        loaded[known] = self._kept[places[known]]
+        new = np.flatnonzero(~known)
+        following = iter(new)
+
+        def work() -> None:
+            for slot in following:
+                loaded[slot] = self._load_one(indices[slot])
+
+        # Each thread takes the next photo when it is done with one, so all are busy to the end of the batch.
+        for future in [self._pool.submit(work) for _ in range(min(len(new), self._workers))]:
+            future.result()
+        self._keep(indices[new], loaded[new] if len(new) < len(indices) else loaded)
+        return loaded
+
+    def _keep(self, indices: np.ndarray, pixels: np.ndarray) -> None:
+        """Keeps as many as there is room for."""
+        with self._lock:
+            for index, values in zip(indices, pixels, strict=True):
+                if self._place[index] < 0 and (place := next(self._free, None)) is not None:
+                    self._kept[place] = values
+                    self._place[index] = place
 
     def _load_one(self, index: int) -> np.ndarray:
         path = self._root / self.photos[index].path
         try:
-            return self.spec.load(path)
+            return fast.load(self.spec, path)
         except ImageError as err:
             raise DataError(f"{path} can't be used any more: {err}. Put it back, or start again without it.") from err
 
