@@ -4,8 +4,8 @@
     python benchmarks/input_pipeline.py FOLDER --only waiting
 
 FOLDER holds `<class>/*.jpg`. Both sides make batches of 32 of the same size from files in the page cache; Keras takes
-its defaults, so it does not antialias. Large photos are real ones, enlarged to 4000 x 3000 with noise, JPEG quality 90;
-`--noise` says how much: what it adds to a file is decoded by both sides alike. Ratios are above 1 where tlkit is faster:
+its defaults, so it does not antialias. Large photos are real ones, enlarged to 4000 x 3000, with noise, quality 90;
+`--noise` says how much: what it adds to a file is read by both sides alike. Ratios are above 1 where tlkit is faster:
 of images per second, and of images per CPU-second, which other processes on the machine disturb less. Waiting is the
 share of training (MobileNetV2, all layers) spent in `next` of the iterator, photos decoded anew in every epoch.
 """

@@ -11,13 +11,15 @@ import threading
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+from PIL import Image
 
 from tlkit.data import fast
-from tlkit.data.augment import Augmentation
+from tlkit.data.augment import KEY, Augmentation
 from tlkit.data.discover import Photo
 from tlkit.errors import DataError, ImageError
 from tlkit.preprocess import PreprocessSpec
@@ -47,6 +49,23 @@ def in_order(count: int, batch_size: int) -> list[np.ndarray]:
 KEEP_BYTES = 2**30
 
 
+LARGE = 4  # times smaller than they are, photos could be decoded
+
+
+def are_large(root: Path, photos: Sequence[Photo], spec: PreprocessSpec) -> bool:
+    """Whether most JPEG photos, by a few of them, would be decoded `LARGE` times smaller if the spec were `scaled`."""
+    if spec.decode == "scaled":
+        return False
+    scaled, found = replace(spec, decode="scaled"), []
+    for photo in photos[:: max(1, len(photos) // 8)]:
+        try:
+            with Image.open(root / photo.path, formats=("JPEG",)) as image:
+                found.append(scaled.scale(*image.size) >= LARGE)
+        except (OSError, ValueError, Image.DecompressionBombError):  # another format; or who decodes it will say
+            found.append(False)
+    return 2 * sum(found) > len(found)
+
+
 class Pixels:
     """The pixels of a list of photos. As many as fit into memory are decoded once.
 
@@ -61,8 +80,8 @@ class Pixels:
         self.photos = photos
         self.spec = spec
         self._root = root
-        self._workers = os.cpu_count() or 1
-        self._pool = ThreadPoolExecutor(self._workers, thread_name_prefix="tlkit-decode")
+        self.workers = os.cpu_count() or 1
+        self._pool = ThreadPoolExecutor(self.workers, thread_name_prefix="tlkit-decode")
         self._failure: DataError | None = None
         shape = (spec.input_size, spec.input_size, 3)
         room = min(len(photos), KEEP_BYTES // math.prod(shape)) if keep else 0
@@ -91,7 +110,7 @@ class Pixels:
                 loaded[slot] = self._load_one(indices[slot])
 
         # Each thread takes the next photo when it is done with one, so all are busy to the end of the batch.
-        for future in [self._pool.submit(work) for _ in range(min(len(new), self._workers))]:
+        for future in [self._pool.submit(work) for _ in range(min(len(new), self.workers))]:
             future.result()
         self._keep(indices[new], loaded[new] if len(new) < len(indices) else loaded)
         return loaded
@@ -132,14 +151,14 @@ class Pixels:
                 self._failure = err
                 raise
             if augmentation is None or view < 0:
-                return pixels, np.zeros((len(indices), 2), np.uint32)
+                return pixels, np.zeros((len(indices), KEY), np.uint32)
             return pixels, augmentation.keys([self.photos[i].sha256 for i in indices], int(view))
 
         @tf.autograph.experimental.do_not_convert
         def decode(indices: "tf.Tensor", view: "tf.Tensor") -> tuple["tf.Tensor", ...]:
             pixels, keys = tf.numpy_function(load, [indices, view], (tf.uint8, tf.uint32))
             pixels.set_shape((None, size, size, 3))
-            keys.set_shape((None, 2))
+            keys.set_shape((None, KEY))
             plain = tf.cast(pixels, tf.float32)
             if augmentation is None:
                 return indices, plain

@@ -9,14 +9,14 @@ import numpy as np
 
 from tlkit.data.digits import digits_folder
 from tlkit.data.discover import discover
+from tlkit.data.pipeline import are_large
 from tlkit.data.split import PhotoSet, split
 from tlkit.errors import CheckpointError, DivergedError, OptionError, WeightsError, some
 from tlkit.lazy import import_keras
 from tlkit.lock import exclusive
 from tlkit.manifest import ARTIFACTS, CHECKPOINTS, NAME, check_place, create_run, read_manifest, sweep, write_manifest
-from tlkit.preprocess import PreprocessSpec
 from tlkit.progress import Progress
-from tlkit.transfer.options import NO_FILE, FinetuneOptions, Plan, plan
+from tlkit.transfer.options import NO_FILE, FinetuneOptions, Plan, plan, spec_of
 from tlkit.transfer.record import (
     can_resume,
     check_base,
@@ -160,7 +160,9 @@ def _train(
     try:
         if manifest["status"] == "running":  # a stopped run stays as it is until it has another model
             write_manifest(folder, manifest)
-        spec = PreprocessSpec(input_size=prepared.decided.input_size)
+        spec = spec_of(prepared.decided)
+        if are_large(prepared.photos.root, prepared.photos.train, spec):
+            progress.say("These photos are much larger than the input: --decode scaled would read them faster")
         manifest |= job.train(prepared, folder, spec, progress, before_saving)
         manifest |= {"status": "complete", "seconds": round(time.perf_counter() - started, 2)}
         write_manifest(folder, manifest)

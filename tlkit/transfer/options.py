@@ -10,6 +10,7 @@ from tlkit.errors import OptionError, RunError, did_you_mean
 from tlkit.manifest import DEFAULT_RUNS
 from tlkit.models import bases, registry
 from tlkit.models.architecture import Architecture, Head
+from tlkit.preprocess import PreprocessSpec
 from tlkit.transfer.freeze import Freeze, frozen_stages, parse_freeze
 
 DIGITS = "digits"
@@ -55,6 +56,7 @@ class FinetuneOptions:
             with `cache=False`, every epoch sees new ones.
         width: Width multiplier, where the architecture takes one; 1 when None.
         base_input: What the input of a base that is a file takes: a key of `tlkit.models.bases.BASE_INPUTS`.
+        decode: `full`, or `scaled` for large JPEG photos; see `tlkit.preprocess.PreprocessSpec`.
     """
 
     base: str | Path
@@ -79,6 +81,7 @@ class FinetuneOptions:
     views: int | None = None
     width: float | None = None
     base_input: str | None = None
+    decode: Literal["full", "scaled"] = "full"
 
     def to_dict(self) -> dict[str, Any]:
         """Returns what the manifest records, so that a training can go on."""
@@ -122,6 +125,12 @@ class Plan:
     learning_rate: float
     views: int | None
     builder: dict[str, Any]
+    decode: Literal["full", "scaled"] = "full"
+
+
+def spec_of(decided: Plan) -> PreprocessSpec:
+    """Returns how photos become the pixels that this training sees."""
+    return PreprocessSpec(input_size=decided.input_size, decode=decided.decode)
 
 
 def plan(options: FinetuneOptions) -> Plan:
@@ -169,6 +178,7 @@ def plan(options: FinetuneOptions) -> Plan:
         learning_rate=options.learning_rate if options.learning_rate is not None else (3e-4 if tuned else 3e-3),
         views=_views(options, cached=bool(frozen) and options.cache),
         builder={} if options.width is None else {"width_multiplier": options.width},
+        decode=options.decode,
     )
 
 
@@ -212,5 +222,7 @@ def _check_ranges(options: FinetuneOptions) -> None:
         raise OptionError(f"--views {options.views} needs --augment light or strong: without, all views are the same.")
     if options.class_weight not in ("auto", "none"):
         raise OptionError(f"--class-weight takes auto or none, not {options.class_weight!r}.")
+    if options.decode not in ("full", "scaled"):
+        raise OptionError(f"--decode takes full or scaled, not {options.decode!r}.")
     if options.head not in (None, "gap", "original"):
         raise OptionError(f"--head takes gap or original, not {options.head!r}.")

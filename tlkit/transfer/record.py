@@ -16,8 +16,7 @@ from tlkit.data.split import PhotoSet
 from tlkit.errors import BaseError, OptionError, RunError, did_you_mean
 from tlkit.lock import is_held
 from tlkit.manifest import check_name, is_empty, new_manifest, read_manifest, run_folders
-from tlkit.preprocess import PreprocessSpec
-from tlkit.transfer.options import FinetuneOptions, Plan
+from tlkit.transfer.options import FinetuneOptions, Plan, spec_of
 
 if TYPE_CHECKING:
     from tlkit.transfer.job import Prepared
@@ -51,7 +50,7 @@ def new_record(prepared: "Prepared") -> dict[str, Any]:
         freeze={"strategy": decided.freeze.text, "frozen_stages": list(decided.frozen)},
         schedule={},
         classes=list(photos.classes),
-        preprocess=PreprocessSpec(input_size=decided.input_size).to_dict(),
+        preprocess=spec_of(decided).to_dict(),
         data={
             "kind": photos.kind if decided.own_data else str(options.data),
             "root": str(photos.root.absolute()),
