@@ -153,6 +153,13 @@ if TYPE_CHECKING:
 @click.option(
     "--plan", "only_plan", is_flag=True, help="Print what would be trained, when, at which rate and how long."
 )
+@click.option(
+    "--decode",
+    type=click.Choice(["full", "scaled"]),
+    default="full",
+    show_default=True,
+    help="scaled: rebuild JPEG photos much larger than the input at a half to an eighth, several times faster.",
+)
 @click.option("--resume", is_flag=True, help="Go on with the newest run that was killed or interrupted, or --name.")
 @json_option
 @click.pass_context

@@ -9,6 +9,7 @@ import numpy as np
 
 from tlkit.data.digits import digits_folder
 from tlkit.data.discover import discover
+from tlkit.data.pipeline import are_large
 from tlkit.data.split import PhotoSet, split
 from tlkit.errors import CheckpointError, DivergedError, OptionError, WeightsError, some
 from tlkit.lazy import import_keras
@@ -180,6 +181,8 @@ def _train(
     try:
         if manifest["status"] == "running":  # a stopped run stays as it is until it has another model
             write_manifest(folder, manifest)
+        if are_large(prepared.photos.root, prepared.photos.train, prepared.spec):
+            progress.say("These photos are much larger than the input: --decode scaled would read them faster")
         manifest |= job.train(prepared, folder, progress, before_saving)
         manifest |= {"status": "complete", "seconds": round(time.perf_counter() - started, 2)}
         write_manifest(folder, manifest)

@@ -14,7 +14,6 @@ from tlkit.data.pipeline import Pixels
 from tlkit.data.split import PhotoSet
 from tlkit.models import registry
 from tlkit.models.accounting import summarize
-from tlkit.preprocess import PreprocessSpec
 from tlkit.transfer.auto import decide
 from tlkit.transfer.features import cut, estimate_bytes
 from tlkit.transfer.inference import inference
@@ -105,7 +104,7 @@ class _Speed:
 
 def _speed(model: keras.Model, decided: Plan, photos: PhotoSet) -> _Speed:
     some = photos.train[:PHOTOS]
-    pixels = Pixels(photos.root, some, PreprocessSpec(input_size=decided.input_size), keep=False)
+    pixels = Pixels(photos.root, some, decided.spec, keep=False)
     started = time.perf_counter()
     batch = pixels.load(range(len(some)))
     decode = (time.perf_counter() - started) / len(some)

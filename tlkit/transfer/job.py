@@ -40,7 +40,7 @@ class Prepared:
     @property
     def spec(self) -> PreprocessSpec:
         """How a photo becomes pixels."""
-        return PreprocessSpec(input_size=self.decided.input_size)
+        return self.decided.spec
 
 
 def prepare(options: FinetuneOptions, decided: Plan, photos: PhotoSet, progress: Progress) -> Prepared:

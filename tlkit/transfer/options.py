@@ -67,6 +67,7 @@ class FinetuneOptions:
         sampling: `balanced` draws every class equally often, `natural` every photo once an epoch.
         max_thaw_drop: How much validation accuracy the first epoch of thawed stages may lose, beyond what chance
             explains, before the run returns to the best weights.
+        decode: `full`, or `scaled` for large JPEG photos; see `tlkit.preprocess.PreprocessSpec`.
     """
 
     base: str | Path
@@ -99,6 +100,7 @@ class FinetuneOptions:
     ema: float = 0.0
     sampling: Literal["natural", "balanced"] = "natural"
     max_thaw_drop: float = 0.1
+    decode: Literal["full", "scaled"] = "full"
 
     def to_dict(self) -> dict[str, Any]:
         """Returns what the manifest records, so that a training can go on."""
@@ -140,6 +142,7 @@ CHOICES = {
     "batch_norm": ("frozen", "train"),
     "mix": ("none", "mixup", "cutmix"),
     "sampling": ("natural", "balanced"),
+    "decode": ("full", "scaled"),
     "augment": tuple(LEVELS),
 }
 

@@ -6,6 +6,7 @@ from typing import Any, Literal
 from tlkit.errors import OptionError
 from tlkit.models import bases, registry
 from tlkit.models.architecture import Architecture, Head
+from tlkit.preprocess import PreprocessSpec
 from tlkit.transfer.freeze import AUTO, Freeze, parse_freeze, periods
 from tlkit.transfer.options import DIGITS, FinetuneOptions, check_values
 
@@ -90,6 +91,12 @@ class Plan:
     input_size: int
     epochs: int
     builder: dict[str, Any]
+    decode: Literal["full", "scaled"]
+
+    @property
+    def spec(self) -> PreprocessSpec:
+        """How photos become the pixels that this training sees."""
+        return PreprocessSpec(input_size=self.input_size, decode=self.decode)
 
     @property
     def frozen(self) -> tuple[str, ...]:
@@ -163,6 +170,7 @@ def plan(options: FinetuneOptions, choice: Choice | None = None) -> Plan:
         input_size=size,
         epochs=epochs,
         builder={} if options.width is None else {"width_multiplier": options.width},
+        decode=options.decode,
     )
 
 
