@@ -8,6 +8,7 @@ from typing import Any, Literal
 import numpy as np
 
 from tlkit.data.discover import Folder, Photo, Problem
+from tlkit.data.origin import Origin
 from tlkit.errors import DataError
 
 # Of each class. A class of 3 photos gives one to each part.
@@ -26,6 +27,7 @@ class PhotoSet:
     val: tuple[Photo, ...]
     test: tuple[Photo, ...]
     problems: tuple[Problem, ...]
+    origin: Origin | None = None
 
     @property
     def held_out(self) -> tuple[Photo, ...]:
@@ -34,7 +36,11 @@ class PhotoSet:
 
     def to_split(self) -> dict[str, Any]:
         """Returns the manifest's `split`: for each part its files with class and hash."""
-        return {name: [vars(photo) for photo in getattr(self, name)] for name in ("train", "val", "test")}
+        return {name: [_entry(photo) for photo in getattr(self, name)] for name in ("train", "val", "test")}
+
+
+def _entry(photo: Photo) -> dict[str, Any]:
+    return {"path": photo.path, "label": photo.label, "sha256": photo.sha256}
 
 
 def split(folder: Folder, *, seed: int) -> PhotoSet:
@@ -75,6 +81,7 @@ def split(folder: Folder, *, seed: int) -> PhotoSet:
         val=tuple(val),
         test=tuple(test),
         problems=(*folder.problems, *problems),
+        origin=folder.origin,
     )
 
 

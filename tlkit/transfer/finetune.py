@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tlkit.data.digits import digits_folder
-from tlkit.data.discover import discover
+from tlkit.data.find import find_photos
 from tlkit.data.split import PhotoSet, split
 from tlkit.errors import CheckpointError, DivergedError, OptionError, WeightsError, some
 from tlkit.lazy import import_keras
@@ -189,7 +189,7 @@ def read_photos(options: FinetuneOptions, decided: Plan, progress: Progress) -> 
         OptionError: `classes` does not agree with what is there.
     """
     root = Path(options.data).expanduser() if decided.own_data else digits_folder()
-    folder = discover(root, strict=options.strict, progress=progress)
+    folder = find_photos(root, strict=options.strict, progress=progress)
     found = len(folder.classes)
     if options.classes is not None and options.classes != found:
         raise OptionError(

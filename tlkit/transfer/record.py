@@ -54,6 +54,7 @@ def new_record(prepared: "Prepared") -> dict[str, Any]:
         preprocess=PreprocessSpec(input_size=decided.input_size).to_dict(),
         data={
             "kind": photos.kind if decided.own_data else str(options.data),
+            **({} if photos.origin is None else vars(photos.origin)),
             "root": str(photos.root.absolute()),
             "fingerprint": hashlib.sha256("".join(lines).encode()).hexdigest(),
             "images": len(everything),
