@@ -149,7 +149,7 @@ def _photos(
     if classifier.manifest is None:
         raise OptionError(f"{classifier.name} does not know its photos. Say on which to evaluate it: --data DIR")
     split = "test" if classifier.manifest["split"]["test"] else "val"
-    root, photos = find_again(classifier.manifest, photos_of(classifier.manifest, split), None)
+    root, photos = find_again(classifier.manifest, photos_of(classifier.manifest, split), None, run=classifier.folder)
     progress.say(f"Evaluating on the {len(photos)} {split} photos of the run; others: --data DIR")
     return root, photos, []
 

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from tlkit.data.arrays import VERIFICATION
 from tlkit.data.discover import Folder, Photo, Problem
 from tlkit.data.origin import Origin
 from tlkit.errors import DataError
@@ -33,6 +34,12 @@ class PhotoSet:
     def held_out(self) -> tuple[Photo, ...]:
         """Every photo that training does not see: val, then test."""
         return self.val + self.test
+
+    @property
+    def recorded_root(self) -> str:
+        """What `run.json` says of the root: a full path, but of arrays the run's own folder, which moves with it."""
+        arrays = self.origin is not None and self.origin.kind == "arrays"
+        return VERIFICATION if arrays else str(self.root.absolute())
 
     def to_split(self) -> dict[str, Any]:
         """Returns the manifest's `split`: for each part its files with class and hash."""
