@@ -61,6 +61,7 @@ def split(folder: Folder, *, seed: int) -> PhotoSet:
         DataError: no class has enough different photos to hold one out.
     """
     photos, problems = _without_copies(folder)
+    where = folder.root if folder.origin is None else folder.origin.source or "x"
     if folder.kind == "splits":
         train, test = photos["train"], photos.get("test", [])
         val = photos.get("val", [])
@@ -72,12 +73,12 @@ def split(folder: Folder, *, seed: int) -> PhotoSet:
         train, val = _take(rest, VAL_FRACTION / (1 - TEST_FRACTION), seed=seed + 1)
     if not val:
         raise DataError(
-            f"No class of {folder.root} has 2 different photos, so none can be held out for validation. Add photos."
+            f"No class of {where} has 2 different photos, so none can be held out for validation. Add photos."
         )
     missing = sorted(set(range(len(folder.classes))) - {photo.label for photo in train})
     if missing:
         raise DataError(
-            f"Every photo of class {folder.classes[missing[0]]!r} in {folder.root} is a copy of one that is held out "
+            f"Every photo of class {folder.classes[missing[0]]!r} in {where} is a copy of one that is held out "
             "or of another class. Add photos to it."
         )
     return PhotoSet(

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tlkit import __version__
-from tlkit.data.arrays import again
+from tlkit.data.arrays import VERIFICATION, again
 from tlkit.data.digits import digits_folder
 from tlkit.data.discover import Photo, Problem
 from tlkit.data.origin import Origin
@@ -162,6 +162,7 @@ def recorded_photos(
     Raises:
         DataError: some are missing or changed.
         OptionError: `data` for a run on the embedded digits, or no `x` for one from arrays.
+        RunError: the run was stopped before it had kept anything.
     """
     splits = {name: photos_of(manifest, name) for name in ("train", "val", "test")}
     recorded = manifest["options"]["data"]
@@ -196,6 +197,8 @@ def _from_arrays(folder: Path, photos: list[Photo], x: Any) -> list[Photo]:  # n
             f"{folder} was begun from arrays, which no run keeps. Go on with it in Python: "
             f"tlkit.resume({folder.name!r}, x=the same array)"
         )
+    if not (folder / VERIFICATION).is_dir():
+        raise RunError(f"{folder} was stopped before it kept its images. Remove it, and begin anew.")
     return again(photos, x)
 
 
