@@ -19,6 +19,7 @@ import numpy as np
 from PIL import Image
 
 from tlkit.data import fast
+from tlkit.data.arrays import ArrayPhoto
 from tlkit.data.augment import KEY, Augmentation
 from tlkit.data.discover import Photo
 from tlkit.errors import DataError, ImageError
@@ -124,7 +125,10 @@ class Pixels:
                     self._place[index] = place
 
     def _load_one(self, index: int) -> np.ndarray:
-        path = self._root / self.photos[index].path
+        photo = self.photos[index]
+        if isinstance(photo, ArrayPhoto):
+            return photo.load(self.spec)
+        path = self._root / photo.path
         try:
             return fast.load(self.spec, path)
         except ImageError as err:
