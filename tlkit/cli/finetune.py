@@ -116,9 +116,7 @@ if TYPE_CHECKING:
 @click.option(
     "--label-smoothing",
     type=click.FloatRange(0, 1, max_open=True),
-    default=0.0,
-    show_default=True,
-    help="Share of each label that is spread over all classes.",
+    help="Share of each label that is spread over all classes. Default: 0.1 where pretrained stages train, else 0.",
 )
 @click.option(
     "--mix",

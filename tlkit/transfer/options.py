@@ -61,7 +61,8 @@ class FinetuneOptions:
             in frozen stages too, so that nothing can be cached. By default frozen where weights are pretrained, and
             trained with their stage where they are not.
         weight_decay: Of kernels alone, decoupled from the gradient, times the learning rate.
-        label_smoothing: Share of each label that is spread over all classes, in [0, 1).
+        label_smoothing: Share of each label that is spread over all classes, in [0, 1). By default 0.1 where
+            pretrained stages are trained, else 0.
         mix: `mixup` or `cutmix` photos of a batch in pairs, or `none`. Not with cached features.
         ema: Decay of the moving average of the weights that is validated and kept, in [0, 1); 0 keeps the weights.
         sampling: `balanced` draws every class equally often, `natural` every photo once an epoch.
@@ -95,7 +96,7 @@ class FinetuneOptions:
     layer_decay: float = 1.0
     batch_norm: Literal["frozen", "train"] | None = None
     weight_decay: float = 0.01
-    label_smoothing: float = 0.0
+    label_smoothing: float | None = None
     mix: Literal["none", "mixup", "cutmix"] = "none"
     ema: float = 0.0
     sampling: Literal["natural", "balanced"] = "natural"

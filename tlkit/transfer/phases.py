@@ -73,7 +73,7 @@ def train(prepared: "Prepared", folder: Path, progress: Progress) -> Trained:
             prepared.photos,
             schedule,
             frozen=phase.frozen,
-            recipe=_recipe(prepared, model),
+            recipe=_recipe(prepared, phase, model),
             stages=decided.architecture.stages,
             seed=prepared.options.seed,
             folder=folder,
@@ -125,13 +125,13 @@ def _schedule(prepared: "Prepared", phase: Phase) -> Schedule:
     )
 
 
-def _recipe(prepared: "Prepared", model: keras.Model) -> Recipe:
+def _recipe(prepared: "Prepared", phase: Phase, model: keras.Model) -> Recipe:
     options, auxiliaries = prepared.options, prepared.auxiliaries if len(model.outputs) > 1 else None
     return Recipe(
         batch_norm=prepared.decided.batch_norm,
         layer_decay=options.layer_decay,
         weight_decay=options.weight_decay,
-        label_smoothing=options.label_smoothing,
+        label_smoothing=phase.label_smoothing,
         ema=options.ema,
         auxiliary_weight=0.0 if auxiliaries is None else auxiliaries.loss_weight,
     )
@@ -152,6 +152,7 @@ def _about(prepared: "Prepared", phase: Phase) -> dict[str, Any]:
         "frozen_stages": list(phase.frozen),
         "augment": phase.augment,
         "mix": phase.mix,
+        "label_smoothing": phase.label_smoothing,
     }
 
 

@@ -16,6 +16,7 @@ DEFAULT_VIEWS = 4  # of cached features: each costs a pass
 FAST, SLOW = 3e-3, 3e-4
 THAWED, THAWED_BARE = 1e-3, 1e-4
 PATIENCE = 8
+SMOOTHING = 0.1
 BatchNorm = Literal["frozen", "with its stage", "train"]
 
 
@@ -32,6 +33,7 @@ class Phase:
         views: How many views of each photo there are; None makes new ones in every epoch.
         patience: Epochs without a smaller validation loss before the phase ends; 0 never ends it early.
         mix: How photos of a batch are mixed in pairs.
+        label_smoothing: Share of each label that is spread over all classes.
         cached: Whether the output of the frozen stages is computed once.
     """
 
@@ -43,6 +45,7 @@ class Phase:
     views: int | None
     patience: int
     mix: str
+    label_smoothing: float
     cached: bool
 
 
@@ -216,10 +219,17 @@ def _phases(
                 views=_views(options, augment, cached=cached, epochs=period.epochs),
                 patience=_patience(options, thawed=tuned and len(found) > 0),
                 mix=mix,
+                label_smoothing=_smoothing(options, tuned=tuned),
                 cached=cached,
             )
         )
     return tuple(found)
+
+
+def _smoothing(options: FinetuneOptions, *, tuned: bool) -> float:
+    if options.label_smoothing is not None:
+        return options.label_smoothing
+    return SMOOTHING if tuned else 0.0
 
 
 def _rate(architecture: Architecture, *, tuned: bool, thawed: bool) -> float:
