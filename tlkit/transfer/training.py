@@ -117,7 +117,9 @@ def compile_for_training(
         factors=[recipe.layer_decay ** _distance(stage[id(variable)], stages) for variable in trained],
         decays=[recipe.weight_decay if _is_kernel(variable) else 0.0 for variable in trained],
     )
-    averages = [keras.Variable(variable.value, trainable=False) for variable in trained] if recipe.ema else []
+    # Copies: a variable that is made from another's tensor would be that tensor.
+    values = [keras.ops.convert_to_numpy(variable) for variable in trained] if recipe.ema else []
+    averages = [keras.Variable(value, trainable=False) for value in values]
     return Compiled(
         train_on_batch=_traced(model, optimizer, recipe, averages),
         optimizer=optimizer,
