@@ -69,7 +69,7 @@ def summary(manifest: dict[str, Any]) -> dict[str, Any]:
     return {
         "status": manifest["status"],
         "base": manifest["base"],
-        "data": "digits" if data.get("kind") == "digits" else Path(data["root"]).name,
+        "data": "digits" if data.get("kind") == "digits" else data.get("name") or Path(data["root"]).name,
         "accuracy": metrics[split].get("accuracy") if split else None,
         "accuracy_of": split,
         "photos": sum(len(photos) for photos in manifest["split"].values()),

@@ -68,7 +68,12 @@ class Folder:
 
 
 def discover(
-    root: Path, *, strict: bool = False, known: Sequence[str] | None = None, progress: Progress | None = None
+    root: Path,
+    *,
+    strict: bool = False,
+    known: Sequence[str] | None = None,
+    least: int = 2,
+    progress: Progress | None = None,
 ) -> Folder:
     """Finds and checks every photo below `root`.
 
@@ -81,10 +86,11 @@ def discover(
         known: The classes of a model, in its order. Folders are matched with them by name, and some may be missing;
             of a split layout only the test folder is looked at, or val where there is none. None: the folders are the
             classes.
+        least: How many classes there must be.
         progress: Shows a bar.
 
     Raises:
-        DataError: no such folder, fewer than 2 classes, a class without a usable photo, no usable photo at all, or,
+        DataError: no such folder, fewer classes, a class without a usable photo, no usable photo at all, or,
             with `strict`, any problem. With `known`: a folder that is no class, or no usable photo.
     """
     if not root.exists():
@@ -97,7 +103,7 @@ def discover(
     elif splits:
         _check_train(root, splits)
     tops: dict[str, Path] = {name: folder for name, folder in splits.items()} if splits else {"all": root}
-    classes = _classes(tops["train" if splits else "all"], root) if known is None else tuple(known)
+    classes = _classes(tops["train" if splits else "all"], root, least) if known is None else tuple(known)
     if known is not None:
         _check_known(root, classes)
     elif splits:
@@ -192,7 +198,7 @@ def _check_known(root: Path, known: tuple[str, ...]) -> None:
         )
 
 
-def _classes(top: Path, root: Path) -> tuple[str, ...]:
+def _classes(top: Path, root: Path, least: int) -> tuple[str, ...]:
     """Returns the classes, sorted by name. The one place where their order is made."""
     classes = tuple(_folders(top, root))
     for name in classes:
@@ -203,7 +209,7 @@ def _classes(top: Path, root: Path) -> tuple[str, ...]:
             f"The class folders {pair[0]!r} and {pair[1]!r} in {top} differ only in case or in how accents are "
             "encoded: other systems take them for one. Rename one of them, or move its photos into the other."
         )
-    if len(classes) < 2:
+    if len(classes) < least:
         found = f"only one class, {classes[0]!r}" if classes else "no folders"
         links = [path.name for path in _links_out(root, {"all": top}, ())]
         left = f" Left out: {some(links)}: {LEAVES}." if links else ""

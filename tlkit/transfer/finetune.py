@@ -13,8 +13,19 @@ from tlkit.data.split import PhotoSet, split
 from tlkit.errors import CheckpointError, DivergedError, OptionError, WeightsError, some
 from tlkit.lazy import import_keras
 from tlkit.lock import exclusive
-from tlkit.manifest import ARTIFACTS, CHECKPOINTS, NAME, check_place, create_run, read_manifest, sweep, write_manifest
+from tlkit.manifest import (
+    ARTIFACTS,
+    CHECKPOINTS,
+    NAME,
+    check_place,
+    create_run,
+    locate_run,
+    read_manifest,
+    sweep,
+    write_manifest,
+)
 from tlkit.progress import Progress
+from tlkit.transfer import grow
 from tlkit.transfer.options import NO_FILE, FinetuneOptions
 from tlkit.transfer.plans import Choice, Plan, plan
 from tlkit.transfer.record import (
@@ -48,13 +59,23 @@ def finetune(options: FinetuneOptions, progress: Progress | None = None) -> Path
         TlkitError: bad input of any kind; nothing is left behind then, unless training had begun.
     """
     progress = progress or Progress()
+    if options.parent is not None:
+        options, freeze = grow.inherit(options), options.freeze
     decided = plan(options)
     check_place(options.runs, options.name)
     if decided.weights not in NO_FILE and not Path(decided.weights).expanduser().is_file():
         raise WeightsError(f"There is no weights file {decided.weights}. Check the path given with --weights.")
     for remark in decided.architecture.remarks:
         progress.say(remark)
-    photos = read_photos(options, decided, progress)
+    found = None
+    if options.parent is None:
+        photos = read_photos(options, decided, progress)
+    else:
+        grow.check_parent(options, decided)
+        found = grow.read_more(options, progress)
+        options, photos = grow.settle(options, found, given=freeze), found.photos
+        decided = plan(options)
+        tell(photos, options, progress)
     import_keras()  # only now that the input is known to be good
     from tlkit.transfer import job
 
@@ -62,6 +83,9 @@ def finetune(options: FinetuneOptions, progress: Progress | None = None) -> Path
     data_name = Path(options.data).resolve().name if decided.own_data else str(options.data)
     sweep(options.runs)
     manifest = new_record(prepared)
+    if found is not None:
+        data_name = grow.data_name(read_manifest(Path(str(options.parent))), data_name)
+        manifest |= {"parent": grow.parent_entry(options, found), "data": {**manifest["data"], "name": data_name}}
     folder = create_run(options.runs, options.name, base=decided.architecture.name, data=data_name)
     with exclusive(folder):
         _train(folder, manifest, prepared, progress)
@@ -126,7 +150,9 @@ def resume_or_begin(values: dict[str, Any], given: dict[str, Any], progress: Pro
     """
     name, runs, data = values["name"], values["runs"], given.get("data")
     must_agree = {key: value for key, value in given.items() if key not in ("name", "runs", "data")}
-    if "base" in given and not can_resume(name, runs):
+    if "parent" in given:
+        must_agree["parent"] = str(locate_run(given["parent"], runs).absolute())
+    if given.keys() & {"base", "parent"} and not can_resume(name, runs):
         progress.say("There is no unfinished run, so a new one begins")
         return finetune(FinetuneOptions(**values), progress)
     return resume(name, runs, must_agree, progress, data=data)
@@ -161,6 +187,8 @@ def _train(
         if manifest["status"] == "running":  # a stopped run stays as it is until it has another model
             write_manifest(folder, manifest)
         manifest |= job.train(prepared, folder, progress, before_saving)
+        if manifest["parent"]:
+            manifest["metrics"] = grow.remembered(folder, manifest, progress)
         manifest |= {"status": "complete", "seconds": round(time.perf_counter() - started, 2)}
         write_manifest(folder, manifest)
     except KeyboardInterrupt:
@@ -196,21 +224,27 @@ def read_photos(options: FinetuneOptions, decided: Plan, progress: Progress) -> 
             "Leave --classes out, or check --data."
         )
     photos = split(folder, seed=options.seed)
+    tell(photos, options, progress)
+    return photos
+
+
+def tell(photos: PhotoSet, options: FinetuneOptions, progress: Progress) -> None:
+    """Says what there is to train on, and what may be wrong with it."""
+    classes = photos.classes
     for problem in photos.problems[:20]:
         progress.warn(f"{problem.path} is left out: {problem.reason}")
     if len(photos.problems) > 20:
         progress.warn(f"{len(photos.problems) - 20} more files are left out; run.json lists all of them.")
-    counts = np.bincount([photo.label for photo in photos.train], minlength=found)
+    counts = np.bincount([photo.label for photo in photos.train], minlength=len(classes))
     if counts.max() > 3 * counts.min() and options.class_weight == "none":
         progress.warn(
-            f"Class {folder.classes[counts.argmax()]!r} has {counts.max()} training photos, "
-            f"{folder.classes[counts.argmin()]!r} only {counts.min()}. Consider --class-weight auto."
+            f"Class {classes[counts.argmax()]!r} has {counts.max()} training photos, "
+            f"{classes[counts.argmin()]!r} only {counts.min()}. Consider --class-weight auto."
         )
     held_out = {photo.label for photo in photos.held_out}
-    if blind := [name for label, name in enumerate(folder.classes) if label not in held_out]:
+    if blind := [name for label, name in enumerate(classes) if label not in held_out]:
         progress.warn(f"No photo of {some(blind)} is held out, so nothing tells how well it is known. Add photos.")
     progress.say(
-        f"{found} classes; {len(photos.train)} photos to train on, {len(photos.val)} to validate, "
+        f"{len(classes)} classes; {len(photos.train)} photos to train on, {len(photos.val)} to validate, "
         f"{len(photos.test)} to test"
     )
-    return photos
