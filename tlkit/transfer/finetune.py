@@ -2,6 +2,8 @@
 
 import shutil
 import time
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,7 +44,7 @@ if TYPE_CHECKING:
     from tlkit.transfer.job import Prepared
 
 
-def finetune(options: FinetuneOptions, progress: Progress | None = None) -> Path:
+def finetune(options: FinetuneOptions, progress: Progress | None = None, callbacks: Sequence[Any] = ()) -> Path:
     """Trains, evaluates, and leaves a run.
 
     Ctrl-C in training stops it after the batch and leaves a run with the best model so far; a second one, or a killed
@@ -51,6 +53,7 @@ def finetune(options: FinetuneOptions, progress: Progress | None = None) -> Path
     Args:
         options: What to do.
         progress: Shows what happens; silent when None.
+        callbacks: Of Keras; see `tlkit.transfer.callbacks`.
 
     Returns:
         The run folder; contract 1 says what is in it.
@@ -78,8 +81,10 @@ def finetune(options: FinetuneOptions, progress: Progress | None = None) -> Path
         tell(photos, options, progress)
     import_keras()  # only now that the input is known to be good
     from tlkit.transfer import job
+    from tlkit.transfer.callbacks import check_callbacks
 
-    prepared = job.prepare(options, decided, photos, progress)
+    check_callbacks(callbacks)
+    prepared = replace(job.prepare(options, decided, photos, progress), callbacks=tuple(callbacks))
     data_name = Path(options.data).resolve().name if decided.own_data else str(options.data)
     sweep(options.runs)
     manifest = new_record(prepared)
@@ -93,7 +98,13 @@ def finetune(options: FinetuneOptions, progress: Progress | None = None) -> Path
 
 
 def resume(
-    name: str | None, runs: Path, given: dict[str, Any], progress: Progress | None = None, *, data: str | None = None
+    name: str | None,
+    runs: Path,
+    given: dict[str, Any],
+    progress: Progress | None = None,
+    *,
+    data: str | None = None,
+    callbacks: Sequence[Any] = (),
 ) -> Path:
     """Goes on with a run whose training was killed or interrupted, where its last checkpoint is.
 
@@ -103,6 +114,7 @@ def resume(
         given: Options that were given again; they must agree with those the run was begun with.
         progress: Shows what happens; silent when None.
         data: Where the photos are now, if they have moved.
+        callbacks: Of Keras; they see the epochs from here on.
 
     Raises:
         RunError: there is nothing to go on with, or another process is at it.
@@ -126,7 +138,7 @@ def resume(
         import_keras()
         from tlkit.transfer import job
 
-        prepared = job.prepare(options, decided, photos, progress)
+        prepared = replace(job.prepare(options, decided, photos, progress), callbacks=tuple(callbacks))
         if prepared.weights["sha256"] != manifest["weights"]["sha256"]:
             raise WeightsError(
                 f"The weights that {folder} was begun with have changed: {manifest['weights']['source']}. Put that "

@@ -38,6 +38,7 @@ class Prepared:
     model: keras.Model
     auxiliaries: Auxiliaries | None
     weights: dict[str, Any]
+    callbacks: tuple[keras.callbacks.Callback, ...] = ()
 
     @property
     def spec(self) -> PreprocessSpec:
