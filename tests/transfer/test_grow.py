@@ -99,6 +99,7 @@ def test_the_manifest_names_the_parent_and_what_was_forgotten(grown_run, run_fol
     assert "digits+more" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_grown_run_is_evaluated_exported_and_grown_again(grown_run, tmp_path):
     import tlkit
 
