@@ -85,3 +85,21 @@ def test_completion_at_run_time_shows_the_options_and_their_defaults():
     assert "options" not in shown
     assert {"calibration", "max_drop"} <= inspect.signature(tlkit.Run.export).parameters.keys()
     assert {"dropout", "groups", "shortcut"} <= inspect.signature(tlkit.build).parameters.keys()
+
+
+def test_every_argument_of_a_builder_is_a_typed_keyword():
+    from typing import get_type_hints
+
+    from tlkit.keywords import BuildKeywords
+    from tlkit.models.table import ARCHITECTURES
+
+    taken = {}
+    for architecture in ARCHITECTURES:
+        builder = getattr(architecture.module, architecture.builder)
+        hints = get_type_hints(builder)
+        taken |= {
+            name: hints[name] for name in inspect.signature(builder).parameters if name not in architecture.options
+        }
+    for name in ("classes", "input_size", "head"):
+        del taken[name]
+    assert get_type_hints(BuildKeywords) == {**taken, "base_input": str | None}

@@ -102,16 +102,43 @@ class BuildKeywords(TypedDict, total=False):
     Attributes:
         dropout: Share of the features that is dropped before the last layers, in [0, 1).
         width_multiplier: Of the MobileNets: factor of the channels of every layer.
+        filters: Of LeNet: channels of its two convolutions.
+        grey: Of LeNet: whether it sees grey values, or RGB.
+        padding: Of LeNet's first convolution: `same`, or `valid`.
+        activation: Of LeNet: `sigmoid`, `tanh` or `relu`.
+        pooling: Of LeNet: `average` or `max`.
+        activate_after_pooling: Of LeNet: whether the activation follows the pooling.
+        variant: Of AlexNet: `2012` or `2014`.
         groups: Of AlexNet: 2 as in the paper, on two GPUs, or 1.
-        shortcut: Of the ResNets: `"A"`, `"B"` or `"C"`; None builds the plain network.
+        local_response_norm: Of AlexNet: whether it has the paper's.
+        normalization: Of AlexNet, VGG and ResNet: scale and offset of RGB in [0, 255], each one number or three.
+        shortcut: Of the ResNets, where shapes differ: `B` projects, `A` pads channels with zeros; None builds the plain
+            network.
+        stride_on_3x3: Of the ResNets with bottlenecks: whether the 3x3 convolution has the stride (v1.5).
+        zero_last_gamma: Of the ResNets: whether each block starts as its shortcut alone.
+        epsilon: Of the ResNets' batch norms.
+        batch_norm: Of GoogLeNet: whether convolutions have one.
         auxiliaries: Of GoogLeNet: whether it has its auxiliary classifiers, behind the logits.
         base_input: What `PATH.keras` takes, where nothing in it shows that.
     """
 
     dropout: float
     width_multiplier: float
+    filters: tuple[int, int] | None
+    grey: bool
+    padding: str
+    activation: str
+    pooling: str
+    activate_after_pooling: bool
+    variant: str
     groups: int
+    local_response_norm: bool
+    normalization: tuple[float | tuple[float, ...], float | tuple[float, ...]]
     shortcut: str | None
+    stride_on_3x3: bool
+    zero_last_gamma: bool
+    epsilon: float
+    batch_norm: bool
     auxiliaries: bool
     base_input: str | None
 

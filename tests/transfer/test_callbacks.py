@@ -137,7 +137,7 @@ def test_they_are_refused_before_anything_is_trained(digits):
 def test_without_callbacks_nothing_is_called():
     watch = Watch()
     watch.begin()
-    watch.phase(3)
+    watch.phase(3, keras.optimizers.SGD())
     watch.before_batch(0, 0)
     watch.after_batch(0, loss=1.0, accuracy=0.5)
     assert watch.after_epoch({"epoch": 1}) is False

@@ -61,9 +61,10 @@ class Watch:
             self._model.stop_training = False
             self._list.on_train_begin()
 
-    def phase(self, steps: int) -> None:
-        """Says how many batches an epoch has from now on."""
+    def phase(self, steps: int, optimizer: keras.optimizers.Optimizer) -> None:
+        """Says how many batches an epoch has from now on, and what moves the weights: TensorBoard looks at that."""
         if self._list is not None:
+            self._model.optimizer = optimizer
             self._list.set_params({"epochs": self._epochs, "steps": steps, "verbose": 0})
 
     def before_batch(self, epoch: int, batch: int) -> None:
@@ -89,6 +90,7 @@ class Watch:
     def end(self, rows: Iterable[Mapping[str, float]]) -> None:
         """Says that training has ended, the best weights being back in the model."""
         if self._list is not None:
+            self._model.optimizer = None
             last = list(rows)[-1:]
             self._list.on_train_end(
                 {name: v for row in last for name, v in row.items() if name not in ("epoch", "seconds")}

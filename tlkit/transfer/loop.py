@@ -60,8 +60,6 @@ class Training:
         self._train_labels = np.array([photo.label for photo in photos.train])
         self._labels = np.array([photo.label for photo in photos.val])
         self._steps = schedule.steps_per_epoch(self._count)
-        self._watch = watch or Watch()
-        self._watch.phase(self._steps)
         compiled = compile_for_training(
             source.model,
             schedule,
@@ -71,6 +69,8 @@ class Training:
             stages=stages,
         )
         self._compiled = compiled
+        self._watch = watch or Watch()
+        self._watch.phase(self._steps, compiled.optimizer)
         moved = [*compiled.variables, *compiled.optimizer.variables, *compiled.averages]
         self._checkpoints = Checkpoints(folder, moved)
         self._warned = False
