@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 SMALL_DATA = (
-    "# Few photos\n\nTrains a classifier on a folder of photos, says how good it is on photos that it has not seen, and "
+    "# Few photos\n\nTrains a classifier on a folder of photos, says how good it is on others, and "
     "exports it for the edge with proof. Install tlkit with the extra `plot` first, as its README says; in Colab, in a "
     "cell `%pip install 'PATH[plot]'`.",
     'DATA = "digits"  # or a folder with one folder of photos per class\n'
@@ -17,7 +17,7 @@ SMALL_DATA = (
     "result.run.plot()",
     "The int8 file, and how it was proven:",
     'result.artifact["path"], result.artifact["bytes"], result.artifact["parity"]',
-    "Photos that are classified, and runs that grow by more photos or another class:",
+    "Photos that it has never seen:",
     'root, photos = result.run.manifest["data"]["root"], result.run.manifest["split"]["test"]\n'
     "result.run.predict([f\"{root}/{photo['path']}\" for photo in photos[:3]], top=1)",
 )

@@ -3,8 +3,8 @@
     from recipes import small_data
     result = small_data.run("photos/")
 
-or `python -m recipes.small_data photos/`; `small_data.ipynb` beside it is the same for Colab. Without photos of your own
-it takes the embedded digits.
+or `python -m recipes.small_data photos/`; `small_data.ipynb` beside it is the same for Colab. Without photos of your
+own it takes the embedded digits.
 """
 
 import sys
@@ -39,8 +39,8 @@ def run(
 ) -> Result:
     """Trains what the photos can teach, evaluates, exports with proof.
 
-    How much of the network is trained is chosen from the number of photos and from what a classifier makes of the frozen
-    features (`freeze="auto"`).
+    How much of the network is trained is chosen from the number of photos and from what a classifier makes of the
+    frozen features (`freeze="auto"`).
 
     Args:
         data: Folder with one folder of photos per class, or `digits`.

@@ -19,6 +19,7 @@ class Calls(keras.callbacks.Callback):
         self.calls, self.logs, self.begun = [], [], 0
 
     def on_train_begin(self, logs=None):
+        assert self.params["epochs"] and self.params["steps"] and self.model is not None
         self.calls.append("train begins")
 
     def on_epoch_begin(self, epoch, logs=None):
@@ -136,7 +137,6 @@ def test_they_are_refused_before_anything_is_trained(digits):
 
 def test_without_callbacks_nothing_is_called():
     watch = Watch()
-    watch.begin()
     watch.phase(3, keras.optimizers.SGD())
     watch.before_batch(0, 0)
     watch.after_batch(0, loss=1.0, accuracy=0.5)

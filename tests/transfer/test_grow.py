@@ -208,6 +208,14 @@ def test_a_parent_that_can_not_grow_is_refused(run, make_folder, tmp_path):
     assert [path.name for path in run.parent.iterdir() if not path.name.startswith(".")] == ["lenet"]
 
 
+def test_the_command_line_takes_it(run, make_folder, tmp_path, capsys):
+    given = ["--from", "lenet", "--runs", str(run.parent), "--data", str(make_folder(each=4))]
+    assert main(["finetune", *given, "--base", "vgg16"]) == 2
+    assert "--base vgg16 contradicts --from: lenet has --base lenet5" in capsys.readouterr().err
+    assert main(["finetune", *given, "--parent-data", str(tmp_path / "gone")]) == 1
+    assert "Give --parent-data the folder in which the run's photos are now" in capsys.readouterr().err
+
+
 def test_a_model_of_other_classes_is_refused(run):
     with pytest.raises(RunError, match="is not the model of this run: it knows 10 classes, run.json 9"):
         grown_model(run / "model.keras", old=9, classes=12)

@@ -53,19 +53,21 @@ class Watch:
         check_callbacks(callbacks)
         self._model, self._epochs = model, epochs
         self._list = keras.callbacks.CallbackList(callbacks, model=model) if callbacks else None
-        self.stopped = False
-
-    def begin(self) -> None:
-        """Says that training begins."""
-        if self._list is not None:
-            self._model.stop_training = False
-            self._list.on_train_begin()
+        self._begun = self.stopped = False
 
     def phase(self, steps: int, optimizer: keras.optimizers.Optimizer) -> None:
-        """Says how many batches an epoch has from now on, and what moves the weights: TensorBoard looks at that."""
+        """Says that a phase begins, and with the first one training.
+
+        Args:
+            steps: Batches of an epoch.
+            optimizer: Of the phase: TensorBoard looks at it.
+        """
         if self._list is not None:
             self._model.optimizer = optimizer
             self._list.set_params({"epochs": self._epochs, "steps": steps, "verbose": 0})
+            if not self._begun:
+                self._begun, self._model.stop_training = True, False
+                self._list.on_train_begin()
 
     def before_batch(self, epoch: int, batch: int) -> None:
         """Says that a batch begins, and with the first one its epoch."""

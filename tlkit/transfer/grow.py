@@ -43,8 +43,9 @@ def inherit(options: FinetuneOptions) -> FinetuneOptions:
         )
     theirs = {name: recorded.get(name) for name in FIXED}
     theirs |= {"head": manifest["head"], "input_size": spec.input_size}
+    said = options.to_dict()
     for name, value in theirs.items():
-        given = getattr(options, name)
+        given = said[name]
         if given is not None and str(given) != str(value):
             flag = f"--{name.replace('_', '-')}"
             was = f"has {flag} {value}" if value is not None else f"was begun without {flag}"

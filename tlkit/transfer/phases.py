@@ -65,7 +65,6 @@ def train(prepared: "Prepared", folder: Path, progress: Progress) -> Trained:
     first = min(phase_of(folder), len(decided.phases) - 1)
     before: State | None = None
     watch = Watch(prepared.callbacks, without_auxiliaries(prepared.model), epochs=decided.epochs)
-    watch.begin()
     for phase in decided.phases[first:]:
         model = _model(prepared, phase)
         source, features = make_source(prepared, model, phase, progress)
