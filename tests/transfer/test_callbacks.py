@@ -96,7 +96,9 @@ def test_stop_training_ends_it_after_the_epoch_and_all_phases(digits, tmp_path):
 def test_early_stopping_stops_and_its_weights_are_kept(digits):
     seen = Calls()
     early = keras.callbacks.EarlyStopping("val_loss", baseline=0.0, patience=1, restore_best_weights=True)
-    run = tlkit.finetune(**digits, epochs=6, callbacks=[seen, early])
+    never = keras.callbacks.EarlyStopping("val_accuracy", baseline=-1.0, patience=100)
+    run = tlkit.finetune(**digits, epochs=6, callbacks=[seen, early, never])
+    assert never.best == pytest.approx(max(row["val_accuracy"] for row in run.history), rel=1e-4)
     assert run.manifest["schedule"]["epochs_run"] == 2  # nothing is below its baseline
     assert all(np.array_equal(a, b) for a, b in zip(early.model.get_weights(), run.model.get_weights(), strict=True))
 

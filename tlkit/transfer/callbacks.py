@@ -51,6 +51,11 @@ class Watch:
     def __init__(self, callbacks: Iterable[keras.callbacks.Callback] = (), model: Any = None, epochs: int = 0) -> None:  # noqa: ANN401
         callbacks = list(callbacks)
         check_callbacks(callbacks)
+        for callback in callbacks:
+            # Keras learns from the metrics of a compiled model which way is up, and this one is none.
+            monitored = getattr(callback, "monitor", None) in ("accuracy", "val_accuracy")
+            if monitored and getattr(callback, "mode", None) == "auto":
+                callback.mode = "max"
         self._model, self._epochs = model, epochs
         self._list = keras.callbacks.CallbackList(callbacks, model=model) if callbacks else None
         self._begun = self.stopped = False
