@@ -2,10 +2,10 @@
 
     python benchmarks/auto.py SHARED [--what signs ants few]
 
-SHARED holds data/sign_digits, data/ants_bees and the weights of MobileNetV2. `signs`: test accuracy on sign_digits at 96,
-nothing given but `--freeze auto`, seeds 0 to 2. `ants`: ants_bees at 224, seeds 0 to 4. `few`: 100 photos of sign_digits,
-10 a class, drawn five times from its training photos, and tested on its test photos: auto, the head alone, full
-fine-tuning, full fine-tuning for as many epochs as auto thaws, and training from random weights.
+SHARED holds data/sign_digits, data/ants_bees and the weights of MobileNetV2. `signs`: test accuracy on sign_digits at
+96, nothing given but `--freeze auto`, seeds 0 to 2. `ants`: ants_bees at 224, seeds 0 to 4. `few`: 100 photos of
+sign_digits, 10 a class, drawn five times from its training photos, and tested on its test photos: auto, the head alone,
+full fine-tuning, full fine-tuning for as many epochs as auto thaws, and training from random weights.
 """
 
 import argparse

@@ -1,5 +1,9 @@
 """The Python face."""
 
+import inspect
+from dataclasses import fields
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -48,3 +52,54 @@ def test_unknown_names_get_a_suggestion(run):
         tlkit.build("vgg-16")
     with pytest.raises(AttributeError, match="has no attribute 'train'"):
         tlkit.train  # noqa: B018
+
+
+def test_every_option_is_a_typed_keyword():
+    from typing import Literal, get_type_hints
+
+    from tlkit.convert.options import ExportOptions
+    from tlkit.keywords import BuildKeywords, ExportKeywords, FinetuneKeywords
+    from tlkit.models.architecture import Head
+    from tlkit.transfer.options import FinetuneOptions
+
+    options = get_type_hints(FinetuneOptions)
+    explicit = {name: options.pop(name) for name in ("base", "data", "parent", "classes")}
+    assert explicit.keys() <= inspect.signature(tlkit.finetune).parameters.keys()
+    names = {"Head": Head, "Literal": Literal}
+    assert get_type_hints(FinetuneKeywords, localns=names) == {**options, "runs": str | Path}
+    exported = get_type_hints(ExportOptions)
+    del exported["to"], exported["precision"]
+    assert get_type_hints(ExportKeywords) == exported
+    for keywords in (FinetuneKeywords, ExportKeywords, BuildKeywords):
+        for name in keywords.__annotations__:
+            assert f"\n        {name}: " in keywords.__doc__, name
+
+
+def test_completion_at_run_time_shows_the_options_and_their_defaults():
+    from tlkit.transfer.options import FinetuneOptions
+
+    shown = inspect.signature(tlkit.finetune).parameters
+    for field in fields(FinetuneOptions):
+        assert field.name in shown
+        assert field.name in ("data", "runs") or shown[field.name].default == field.default
+    assert "options" not in shown
+    assert {"calibration", "max_drop"} <= inspect.signature(tlkit.Run.export).parameters.keys()
+    assert {"dropout", "groups", "shortcut"} <= inspect.signature(tlkit.build).parameters.keys()
+
+
+def test_every_argument_of_a_builder_is_a_typed_keyword():
+    from typing import get_type_hints
+
+    from tlkit.keywords import BuildKeywords
+    from tlkit.models.table import ARCHITECTURES
+
+    taken = {}
+    for architecture in ARCHITECTURES:
+        builder = getattr(architecture.module, architecture.builder)
+        hints = get_type_hints(builder)
+        taken |= {
+            name: hints[name] for name in inspect.signature(builder).parameters if name not in architecture.options
+        }
+    for name in ("classes", "input_size", "head"):
+        del taken[name]
+    assert get_type_hints(BuildKeywords) == {**taken, "base_input": str | None}

@@ -1,19 +1,22 @@
 """What `import tlkit` offers: `finetune`, `resume`, `build`, `load_run` and `Run`."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from tlkit.errors import OptionError, did_you_mean
+from tlkit.keywords import BuildKeywords, ExportKeywords, FinetuneKeywords, with_signature
 from tlkit.manifest import DEFAULT_RUNS, find_run, read_manifest
+from tlkit.notebook import default_progress, read_history
 from tlkit.progress import Progress
+from tlkit.transfer.options import FinetuneOptions
 
 if TYPE_CHECKING:
     import keras
+    from matplotlib.figure import Figure
 
-    from tlkit.data.arrays import Arrays
     from tlkit.evaluate import Evaluation
     from tlkit.models.architecture import Head
     from tlkit.predict import Prediction
@@ -56,6 +59,7 @@ class Run:
         from tlkit.classifier import KerasClassifier
         from tlkit.predict import predict
 
+        progress = progress or default_progress()
         several = [paths] if isinstance(paths, str | Path) else list(paths)
         classifier = KerasClassifier(self.folder, lambda: self.model)
         return list(predict(classifier, several, top=top, threshold=threshold, progress=progress))
@@ -72,89 +76,121 @@ class Run:
         from tlkit.shifts import shift_names
 
         classifier = KerasClassifier(self.folder, lambda: self.model)
-        return evaluate(classifier, data, shifts=shift_names(shift), progress=progress)
+        return evaluate(classifier, data, shifts=shift_names(shift), progress=progress or default_progress())
 
+    @with_signature(ExportKeywords)
     def export(
         self,
         to: str = "tflite",
         precision: str = "float32",
         *,
         progress: Progress | None = None,
-        **options: Any,  # noqa: ANN401
+        **options: Unpack[ExportKeywords],
     ) -> dict[str, Any]:
-        """Makes an artifact with proof and returns its entry of the manifest; see `ExportOptions` for the options."""
+        """Makes an artifact with proof and returns its entry of the manifest.
+
+        Args:
+            to: A format; `tflite`.
+            precision: `float32`, `float16`, `dynamic` or `int8`.
+            progress: Shows what happens; in a notebook, shown by itself.
+            **options: See `tlkit.keywords.ExportKeywords`.
+
+        Raises:
+            ParityError: the artifact does not do what the model does; nothing is left behind.
+            TlkitError: bad input of any kind.
+        """
         from tlkit.convert.export import export
         from tlkit.convert.options import ExportOptions
 
         _check_names(options, ExportOptions)
-        return export(self.folder, ExportOptions(to=to, precision=precision, **options), progress)
+        return export(self.folder, ExportOptions(to=to, precision=precision, **options), progress or default_progress())
+
+    @property
+    def history(self) -> list[dict[str, float]]:
+        """What each epoch gave.
+
+        Rows with `epoch` (from 1), `loss`, `accuracy` in [0, 1], `val_loss`, `val_accuracy`, `learning_rate` and
+        `seconds`.
+        """
+        return read_history(self.folder)
+
+    def plot(self) -> "Figure":
+        """Draws loss and accuracy over the epochs.
+
+        Returns:
+            A matplotlib figure, which a notebook shows; `.savefig("curves.png")` saves it.
+
+        Raises:
+            MissingDependencyError: the extra `plot` is not installed.
+        """
+        from tlkit.notebook import history_figure
+
+        return history_figure(self.history, title=self.folder.name)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: accuracy, classes and curves."""
+        from tlkit.notebook import run_html
+
+        return run_html(self.folder, self.manifest, self.history)
 
 
+@with_signature(FinetuneKeywords, FinetuneOptions)
 def finetune(
     data: str | Path = "digits",
     *,
-    base: str,
+    base: str | Path | None = None,
     x: Any = None,  # noqa: ANN401
     y: Any = None,  # noqa: ANN401
     validation_data: tuple[Any, Any] | None = None,
     test_data: tuple[Any, Any] | None = None,
     classes: int | Sequence[str] | None = None,
+    parent: "Run | str | Path | None" = None,
+    callbacks: "Sequence[keras.callbacks.Callback]" = (),
     progress: Progress | None = None,
-    **options: Any,  # noqa: ANN401
+    **options: Unpack[FinetuneKeywords],
 ) -> Run:
     """Trains a classifier on photos in files or in memory.
+
+        run = tlkit.finetune("photos/", base="resnet50", freeze="auto")
 
     Args:
         data: `DIR` with `<class>/*` or `{train,val,test}/<class>/*`; a .csv, .tsv or .parquet table of paths and
             labels; .tfrecord files; or `digits`.
         base: Name of an architecture, as `tlkit models` lists them; `keras:NAME`, a constructor of
-            keras.applications; or `PATH.keras`, a model of your own.
+            keras.applications; or `PATH.keras`, a model of your own. None with `parent`.
         x: Instead of `data`: images, `[N, H, W, 3]`, `[N, H, W, 1]` or `[N, H, W]`, RGB or grey in [0, 255]; or a list
             of such images of different sizes.
         y: Their classes: `[N]` numbers or names, or `[N, C]` one-hot.
         validation_data: `(x, y)` to validate on; a part of `x` when None.
         test_data: `(x, y)` to test on; a part of `x` when both are None.
         classes: How many there must be; with `x` their names, in order.
-        progress: Shows what happens, such as `tlkit.progress.Screen()`.
-        **options: The fields of `tlkit.transfer.options.FinetuneOptions`.
+        parent: A complete run, by path or name, that goes on with its own photos and those in `data`.
+        callbacks: Of Keras, called as `fit` does; `tlkit.transfer.callbacks` says which and when.
+        progress: Shows what happens, such as `tlkit.progress.Screen()`; in a notebook, shown by itself.
+        **options: See `tlkit.keywords.FinetuneKeywords`.
 
     Raises:
         TlkitError: bad input of any kind.
     """
     from tlkit.transfer.finetune import finetune
-    from tlkit.transfer.options import FinetuneOptions
 
     _check_names(options, FinetuneOptions)
-    if "runs" in options:
-        options["runs"] = Path(options["runs"])
+    chosen: dict[str, Any] = {**options, "parent": parent.folder if isinstance(parent, Run) else parent}
+    if "runs" in chosen:
+        chosen["runs"] = Path(chosen["runs"])
     arrays = None
     if x is not None or y is not None or validation_data is not None or test_data is not None:
-        arrays, data = _arrays(data, x, y, validation_data, test_data, classes), "arrays"
+        if str(data) != "digits":
+            raise OptionError(f"Give either data, here {data}, or x and y.")
+        from tlkit.data.arrays import arrays_from
+
+        names = None if isinstance(classes, int) else classes
+        arrays, data = arrays_from(x, y, validation_data, test_data, names), "arrays"
     elif classes is not None and not isinstance(classes, int):
         raise OptionError("classes names the classes of x and y. With data, give their number, or leave it out.")
-    count = classes if isinstance(classes, int) else None
-    return Run(finetune(FinetuneOptions(base=base, data=data, classes=count, **options), progress, arrays))
-
-
-def _arrays(
-    data: str | Path,
-    x: Any,  # noqa: ANN401
-    y: Any,  # noqa: ANN401
-    validation: tuple[Any, Any] | None,
-    test: tuple[Any, Any] | None,
-    classes: int | Sequence[str] | None,
-) -> "Arrays":
-    from tlkit.data.arrays import Arrays
-
-    if x is None or y is None:
-        raise OptionError("x and y go together: give both, images and their classes.")
-    if str(data) != "digits":
-        raise OptionError(f"Give either data, here {data}, or x and y.")
-    for name, pair in (("validation_data", validation), ("test_data", test)):
-        if pair is not None and (not isinstance(pair, tuple | list) or len(pair) != 2):
-            raise OptionError(f"{name} takes a pair: (x, y).")
-    names = None if isinstance(classes, int) else classes
-    return Arrays(x=x, y=y, validation=validation, test=test, classes=names)
+    chosen["classes"] = classes if isinstance(classes, int) else None
+    made = FinetuneOptions(base=base, data=data, **chosen)
+    return Run(finetune(made, progress or default_progress(), arrays, callbacks))
 
 
 def resume(
@@ -163,6 +199,7 @@ def resume(
     *,
     data: str | Path | None = None,
     x: Any = None,  # noqa: ANN401
+    callbacks: "Sequence[keras.callbacks.Callback]" = (),
     progress: Progress | None = None,
 ) -> Run:
     """Goes on with a training that was killed or interrupted.
@@ -172,14 +209,17 @@ def resume(
         runs: The folder that holds it.
         data: Where the photos are now, if they have moved.
         x: The images of a run that was begun from arrays, which it does not keep.
-        progress: Shows what happens.
+        callbacks: Of Keras; they see the epochs from here on.
+        progress: Shows what happens; in a notebook, shown by itself.
 
     Raises:
         TlkitError: there is nothing to go on with, or the photos or weights have changed.
     """
     from tlkit.transfer.finetune import resume
 
-    return Run(resume(name, Path(runs), {}, progress, data=None if data is None else str(data), x=x))
+    progress = progress or default_progress()
+    where = None if data is None else str(data)
+    return Run(resume(name, Path(runs), {}, progress, data=where, x=x, callbacks=callbacks))
 
 
 def load_run(run: str | Path | None = None, runs: str | Path = DEFAULT_RUNS) -> Run:
@@ -191,15 +231,18 @@ def load_run(run: str | Path | None = None, runs: str | Path = DEFAULT_RUNS) -> 
     return Run(find_run(run, Path(runs)))
 
 
+@with_signature(BuildKeywords)
 def build(
     name: str,
     classes: int | None = None,
     input_size: int | None = None,
     weights: str | Path | None = None,
     head: "Head" = "original",
-    **options: Any,  # noqa: ANN401
+    **options: Unpack[BuildKeywords],
 ) -> "keras.Model":
     """Builds an architecture of the lectures, or one that others made.
+
+        model = tlkit.build("googlenet", classes=10)
 
     Args:
         name: As `tlkit models` lists them; `keras:NAME` or `PATH.keras` (with `head="gap"`).
@@ -207,8 +250,7 @@ def build(
         input_size: Side of the square input in pixels; the paper's when None.
         weights: `imagenet`, a file, `base` (those in `PATH.keras`), or None for random ones.
         head: `original` or `gap`.
-        **options: More arguments of the family's builder, such as `dropout`, `width_multiplier`, `groups` of AlexNet,
-            `shortcut` of a ResNet or `auxiliaries` of GoogLeNet; `base_input` for `PATH.keras`.
+        **options: See `tlkit.keywords.BuildKeywords`.
 
     Returns:
         A model from `[N, input_size, input_size, 3]` float32 RGB in [0, 255] to `[N, classes]` logits.
@@ -238,7 +280,7 @@ def build(
     return model
 
 
-def _check_names(options: dict[str, Any], of: type) -> None:
+def _check_names(options: Mapping[str, Any], of: type) -> None:
     """Refuses options that do not exist, with the closest that does."""
     known = [field.name for field in fields(of)]
     if unknown := [name for name in options if name not in known]:

@@ -21,7 +21,7 @@ FIELDS: dict[str, tuple[type, ...]] = {
     "weights": (dict,),
     "freeze": (dict,),
     "schedule": (dict,),
-    "parent": (str, type(None)),
+    "parent": (dict, str, type(None)),
     "compression": (dict, type(None)),
     "classes": (list,),
     "preprocess": (dict,),

@@ -71,7 +71,7 @@ def summary(manifest: dict[str, Any]) -> dict[str, Any]:
         "base": manifest["base"],
         "data": data["kind"]
         if data.get("kind") in ("digits", "arrays")
-        else Path(data.get("source") or data["root"]).name,
+        else data.get("name") or Path(data.get("source") or data["root"]).name,
         "accuracy": metrics[split].get("accuracy") if split else None,
         "accuracy_of": split,
         "photos": sum(len(photos) for photos in manifest["split"].values()),

@@ -20,6 +20,14 @@ if TYPE_CHECKING:
     "your own.  [required]",
 )
 @click.option(
+    "--from",
+    "parent",
+    metavar="RUN",
+    help="Go on from a complete run, a path or a name, with its photos and those in --data: more of its classes, new "
+    "classes, or both. Base, head and input size are the run's.",
+)
+@click.option("--parent-data", metavar="DIR", help="Where the photos of the run in --from are now, if they have moved.")
+@click.option(
     "--base-input",
     metavar="RANGE",
     help="What PATH.keras takes, where it has no Rescaling or Normalization: 0..255, 0..1, -1..1, torch or caffe.",
@@ -184,9 +192,10 @@ def command(
       tlkit finetune --base mobilenet_v2 --data photos/labels.csv
       tlkit finetune --base keras:EfficientNetV2B0 --data photos/
       tlkit finetune --base mine.keras --base-input 0..1 --data photos/ --freeze up-to:stage3
+      tlkit finetune --from 20261120-133247-mobilenet_v2-flowers --data more_photos/
       tlkit finetune --resume
     """
-    if values["base"] is None and not resume:
+    if values["base"] is None and values["parent"] is None and not resume:
         raise click.UsageError("Missing option '--base'. Architectures are listed by: tlkit models", ctx)
     from tlkit.manifest import read_manifest
     from tlkit.progress import Screen

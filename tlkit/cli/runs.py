@@ -132,6 +132,7 @@ def _lines(folder: Path, manifest: dict[str, Any]) -> list[tuple[str, str]]:
     from tlkit.errors import some
     from tlkit.runs import summary
     from tlkit.sizes import bytes_in, size_text
+    from tlkit.transfer.grow import remembered_text
 
     weights, freeze, schedule = manifest["weights"], manifest["freeze"], manifest["schedule"]
     sizes = ", ".join(f"{len(photos)} {name}" for name, photos in manifest["split"].items())
@@ -148,9 +149,15 @@ def _lines(folder: Path, manifest: dict[str, Any]) -> list[tuple[str, str]]:
         ("Photos", sizes),
         ("Schedule", _scalars(schedule) or "-"),
     ]
+    if isinstance(parent := manifest["parent"], dict) and "new_classes" in parent:
+        new = f", new classes: {some(parent['new_classes'], 8)}" if parent["new_classes"] else ""
+        lines.insert(3, ("Parent", f"{parent['folder']}, model sha256 {parent['model_sha256']}"))
+        lines.insert(4, ("Grown by", f"{parent['added']} photos{new}"))
     for name, part in manifest["metrics"].items():
         if part:
             lines.append((f"Accuracy, {name}", f"{part['accuracy']:.1%} of {part['images']} photos"))
+        if part and (old := part.get("old_classes")):
+            lines.append(("Old classes", remembered_text(old)))
     return lines + [("Artifact", _artifact(entry)) for entry in manifest["artifacts"]]
 
 

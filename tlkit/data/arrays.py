@@ -15,7 +15,7 @@ from PIL import Image
 from tlkit.data.array_labels import labels_of
 from tlkit.data.discover import Folder, Photo
 from tlkit.data.origin import Origin
-from tlkit.errors import DataError, some
+from tlkit.errors import DataError, OptionError, some
 from tlkit.preprocess import MAX_PIXELS, PreprocessSpec
 from tlkit.progress import Progress
 
@@ -175,3 +175,23 @@ def _check_shape(image: np.ndarray, title: str) -> None:
         raise DataError(f"{title} has the shape {shape}. An image is [H, W, 3], [H, W, 1] or [H, W].")
     if shape[0] * shape[1] > MAX_PIXELS:
         raise DataError(f"{title} has {shape[1]} x {shape[0]} pixels, the limit is {MAX_PIXELS:,}.")
+
+
+def arrays_from(
+    x: Any,  # noqa: ANN401
+    y: Any,  # noqa: ANN401
+    validation: tuple[Any, Any] | None = None,
+    test: tuple[Any, Any] | None = None,
+    classes: Sequence[str] | None = None,
+) -> Arrays:
+    """Checks what goes together.
+
+    Raises:
+        OptionError: one of `x` and `y` is missing, or what should be a pair is none.
+    """
+    if x is None or y is None:
+        raise OptionError("x and y go together: give both, images and their classes.")
+    for name, pair in (("validation_data", validation), ("test_data", test)):
+        if pair is not None and (not isinstance(pair, tuple | list) or len(pair) != 2):
+            raise OptionError(f"{name} takes a pair: (x, y).")
+    return Arrays(x=x, y=y, validation=validation, test=test, classes=classes)

@@ -13,22 +13,12 @@ from typing import Literal
 
 from tlkit.data.inside import LEAVES, confusable, is_folder, stays_inside, visible
 from tlkit.data.origin import Origin
+from tlkit.data.split_names import SPLIT_NAMES, SplitName
 from tlkit.errors import DataError, ImageError, did_you_mean, some
 from tlkit.names import class_name_problem
 from tlkit.preprocess import check_image
 from tlkit.progress import Progress
 
-SplitName = Literal["train", "val", "test"]
-# Folder names that make a split layout, in lower case.
-SPLIT_NAMES: dict[str, SplitName] = {
-    "train": "train",
-    "training": "train",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "test": "test",
-    "testing": "test",
-}
 # Photos that are under way at a time: what an interruption waits for, and what is held in memory.
 _AT_ONCE = 512
 
@@ -78,6 +68,7 @@ def discover(
     known: Sequence[str] | None = None,
     progress: Progress | None = None,
     read: Callable[[Path], bytes] = check_image,
+    least: int = 2,
 ) -> Folder:
     """Finds and checks every photo below `root`.
 
@@ -90,11 +81,12 @@ def discover(
         known: The classes of a model, in its order. Folders are matched with them by name, and some may be missing;
             of a split layout only the test folder is looked at, or val where there is none. None: the folders are the
             classes.
+        least: How many classes there must be.
         progress: Shows a bar.
         read: Checks a file and returns its bytes, as `check_image` does; is called in several threads.
 
     Raises:
-        DataError: no such folder, fewer than 2 classes, a class without a usable photo, no usable photo at all, or,
+        DataError: no such folder, fewer classes, a class without a usable photo, no usable photo at all, or,
             with `strict`, any problem. With `known`: a folder that is no class, or no usable photo.
     """
     if not root.exists():
@@ -107,13 +99,13 @@ def discover(
     elif splits:
         _check_train(root, splits)
     tops: dict[str, Path] = {name: folder for name, folder in splits.items()} if splits else {"all": root}
-    classes = _classes(tops["train" if splits else "all"], root) if known is None else tuple(known)
+    classes = _classes(tops["train" if splits else "all"], root, least) if known is None else tuple(known)
     if known is not None:
         _check_known(root, classes)
     elif splits:
         _check_same_classes(tops, classes, root)
-    labels = list(enumerate(classes))
-    found = [(split, path, i) for split, top in tops.items() for i, name in labels for path in _files(top / name, root)]
+    named = [(split, top / name, i) for split, top in tops.items() for i, name in enumerate(classes)]
+    found = [(split, path, i) for split, folder, i in named for path in _files(folder, root)]
     photos, problems = check_all(root, tuple(tops), found, progress or Progress(), read)
     problems += [Problem(_shown(path, root), "not in a class folder") for path in _strays(root, tops)]
     problems += [Problem(_shown(path, root), LEAVES) for path in _links_out(root, tops, classes)]
@@ -186,7 +178,7 @@ def _check_known(root: Path, known: tuple[str, ...]) -> None:
         )
 
 
-def _classes(top: Path, root: Path) -> tuple[str, ...]:
+def _classes(top: Path, root: Path, least: int) -> tuple[str, ...]:
     """Returns the classes, sorted by name. The one place where their order is made."""
     classes = tuple(_folders(top, root))
     for name in classes:
@@ -197,7 +189,7 @@ def _classes(top: Path, root: Path) -> tuple[str, ...]:
             f"The class folders {pair[0]!r} and {pair[1]!r} in {top} differ only in case or in how accents are "
             "encoded: other systems take them for one. Rename one of them, or move its photos into the other."
         )
-    if len(classes) < 2:
+    if len(classes) < least:
         found = f"only one class, {classes[0]!r}" if classes else "no folders"
         links = [path.name for path in _links_out(root, {"all": top}, ())]
         left = f" Left out: {some(links)}: {LEAVES}." if links else ""

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from tlkit.data.discover import SPLIT_NAMES, Folder, Problem, check_all, check_enough
+from tlkit.data.discover import Folder, Problem, check_all, check_enough
 from tlkit.data.inside import LEAVES, confusable
 from tlkit.data.origin import Origin
+from tlkit.data.split_names import SPLIT_NAMES
 from tlkit.data.table_file import Table, read_table
 from tlkit.errors import DataError, did_you_mean, some
 from tlkit.names import class_name_problem

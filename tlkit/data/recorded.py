@@ -23,7 +23,12 @@ def photos_of(manifest: dict[str, Any], *splits: str) -> list[Photo]:
 
 
 def find_again(
-    manifest: dict[str, Any], photos: Sequence[Photo], new_root: str | Path | None, *, run: Path | None = None
+    manifest: dict[str, Any],
+    photos: Sequence[Photo],
+    new_root: str | Path | None,
+    *,
+    run: Path | None = None,
+    option: str = "--data",
 ) -> tuple[Path, list[Photo]]:
     """Returns a root and photos with paths below it, every file's hash checked.
 
@@ -32,6 +37,7 @@ def find_again(
         photos: Some of the run's photos.
         new_root: Where they are now, under whatever names; None when nothing has moved.
         run: Its folder, in which images from arrays are.
+        option: That says `new_root`, for messages.
 
     Raises:
         DataError: some are missing or changed; the message names them and says what to do.
@@ -39,7 +45,9 @@ def find_again(
     if new_root is not None:
         new_root = _place(Path(new_root).expanduser())
         if not new_root.is_dir():
-            raise DataError(f"There is no folder {new_root}. Give --data the folder in which the run's photos are now.")
+            raise DataError(
+                f"There is no folder {new_root}. Give {option} the folder in which the run's photos are now."
+            )
     root = new_root or _recorded_root(manifest["data"], run)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         same = list(pool.map(lambda photo: _sha256(root / photo.path) == photo.sha256, photos))
@@ -54,7 +62,7 @@ def find_again(
                 )
             raise DataError(
                 f"{len(lost)} of {len(photos)} photos of this run are not in {root} any more, or have changed: "
-                f"{some(lost, 3)}. Put them back, or say where they are now: --data NEWROOT"
+                f"{some(lost, 3)}. Put them back, or say where they are now: {option} NEWROOT"
             )
         files = [path for path in sorted(new_root.rglob("*")) if path.is_file()]
         by_hash = dict(zip(pool.map(_sha256, files), files, strict=True))

@@ -60,17 +60,8 @@ def split(folder: Folder, *, seed: int) -> PhotoSet:
     Raises:
         DataError: no class has enough different photos to hold one out.
     """
-    photos, problems = _without_copies(folder)
+    train, val, test, problems = divide(folder, seed=seed)
     where = folder.root if folder.origin is None else folder.origin.source or "x"
-    if folder.kind == "splits":
-        train, test = photos["train"], photos.get("test", [])
-        val = photos.get("val", [])
-        if not val:
-            train, val = _take(train, VAL_FRACTION, seed=seed)
-    else:
-        # Of two photos of a class one is validated on: training needs that more than a test does.
-        rest, test = _take(photos["all"], TEST_FRACTION, seed=seed, least=3)
-        train, val = _take(rest, VAL_FRACTION / (1 - TEST_FRACTION), seed=seed + 1)
     if not val:
         raise DataError(
             f"No class of {where} has 2 different photos, so none can be held out for validation. Add photos."
@@ -91,6 +82,21 @@ def split(folder: Folder, *, seed: int) -> PhotoSet:
         problems=(*folder.problems, *problems),
         origin=folder.origin,
     )
+
+
+def divide(folder: Folder, *, seed: int) -> tuple[list[Photo], list[Photo], list[Photo], list[Problem]]:
+    """Returns train, val, test and what is left out, by the rule of `split`, however few there are of them."""
+    photos, problems = _without_copies(folder)
+    if folder.kind == "splits":
+        train, test = photos["train"], photos.get("test", [])
+        val = photos.get("val", [])
+        if not val:
+            train, val = _take(train, VAL_FRACTION, seed=seed)
+    else:
+        # Of two photos of a class one is validated on: training needs that more than a test does.
+        rest, test = _take(photos["all"], TEST_FRACTION, seed=seed, least=3)
+        train, val = _take(rest, VAL_FRACTION / (1 - TEST_FRACTION), seed=seed + 1)
+    return train, val, test, problems
 
 
 def _without_copies(folder: Folder) -> tuple[dict[str, list[Photo]], list[Problem]]:

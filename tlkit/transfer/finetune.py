@@ -2,6 +2,8 @@
 
 import shutil
 import time
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +18,19 @@ from tlkit.data.split import PhotoSet, split
 from tlkit.errors import CheckpointError, DivergedError, OptionError, WeightsError, some
 from tlkit.lazy import import_keras
 from tlkit.lock import exclusive
-from tlkit.manifest import ARTIFACTS, CHECKPOINTS, NAME, check_place, create_run, read_manifest, sweep, write_manifest
+from tlkit.manifest import (
+    ARTIFACTS,
+    CHECKPOINTS,
+    NAME,
+    check_place,
+    create_run,
+    locate_run,
+    read_manifest,
+    sweep,
+    write_manifest,
+)
 from tlkit.progress import Progress
+from tlkit.transfer import grow
 from tlkit.transfer.options import NO_FILE, FinetuneOptions
 from tlkit.transfer.plans import Choice, Plan, plan
 from tlkit.transfer.record import (
@@ -35,7 +48,12 @@ if TYPE_CHECKING:
     from tlkit.transfer.job import Prepared
 
 
-def finetune(options: FinetuneOptions, progress: Progress | None = None, arrays: Arrays | None = None) -> Path:
+def finetune(
+    options: FinetuneOptions,
+    progress: Progress | None = None,
+    arrays: Arrays | None = None,
+    callbacks: Sequence[Any] = (),
+) -> Path:
     """Trains, evaluates, and leaves a run.
 
     Ctrl-C in training stops it after the batch and leaves a run with the best model so far; a second one, or a killed
@@ -45,6 +63,7 @@ def finetune(options: FinetuneOptions, progress: Progress | None = None, arrays:
         options: What to do.
         progress: Shows what happens; silent when None.
         arrays: What to train on instead of `options.data`.
+        callbacks: Of Keras; see `tlkit.transfer.callbacks`.
 
     Returns:
         The run folder; contract 1 says what is in it.
@@ -53,20 +72,35 @@ def finetune(options: FinetuneOptions, progress: Progress | None = None, arrays:
         TlkitError: bad input of any kind; nothing is left behind then, unless training had begun.
     """
     progress = progress or Progress()
+    if options.parent is not None:
+        options, freeze = grow.inherit(options), options.freeze
     decided = plan(options)
     check_place(options.runs, options.name)
     if decided.weights not in NO_FILE and not Path(decided.weights).expanduser().is_file():
         raise WeightsError(f"There is no weights file {decided.weights}. Check the path given with --weights.")
     for remark in decided.architecture.remarks:
         progress.say(remark)
-    photos = read_photos(options, decided, progress, arrays)
+    found = None
+    if options.parent is None:
+        photos = read_photos(options, decided, progress, arrays)
+    else:
+        grow.check_parent(options, decided)
+        found = grow.read_more(options, progress)
+        options, photos = grow.settle(options, found, given=freeze), found.photos
+        decided = plan(options)
+        tell(photos, options, progress)
     import_keras()  # only now that the input is known to be good
     from tlkit.transfer import job
+    from tlkit.transfer.callbacks import check_callbacks
 
-    prepared = job.prepare(options, decided, photos, progress)
+    check_callbacks(callbacks)
+    prepared = replace(job.prepare(options, decided, photos, progress), callbacks=tuple(callbacks))
     data_name = Path(options.data).resolve().name if decided.own_data else str(options.data)
     sweep(options.runs)
     manifest = new_record(prepared)
+    if found is not None:
+        data_name = grow.data_name(read_manifest(Path(str(options.parent))), data_name)
+        manifest |= {"parent": grow.parent_entry(options, found), "data": {**manifest["data"], "name": data_name}}
     folder = create_run(options.runs, options.name, base=decided.architecture.name, data=data_name)
     with exclusive(folder):
         _train(folder, manifest, prepared, progress)
@@ -100,6 +134,7 @@ def resume(
     *,
     data: str | None = None,
     x: Any = None,  # noqa: ANN401
+    callbacks: Sequence[Any] = (),
 ) -> Path:
     """Goes on with a run whose training was killed or interrupted, where its last checkpoint is.
 
@@ -110,6 +145,7 @@ def resume(
         progress: Shows what happens; silent when None.
         data: Where the photos are now, if they have moved.
         x: The images of a run that was begun from arrays.
+        callbacks: Of Keras; they see the epochs from here on.
 
     Raises:
         RunError: there is nothing to go on with, or another process is at it.
@@ -133,7 +169,7 @@ def resume(
         import_keras()
         from tlkit.transfer import job
 
-        prepared = job.prepare(options, decided, photos, progress)
+        prepared = replace(job.prepare(options, decided, photos, progress), callbacks=tuple(callbacks))
         if prepared.weights["sha256"] != manifest["weights"]["sha256"]:
             raise WeightsError(
                 f"The weights that {folder} was begun with have changed: {manifest['weights']['source']}. Put that "
@@ -157,7 +193,9 @@ def resume_or_begin(values: dict[str, Any], given: dict[str, Any], progress: Pro
     """
     name, runs, data = values["name"], values["runs"], given.get("data")
     must_agree = {key: value for key, value in given.items() if key not in ("name", "runs", "data")}
-    if "base" in given and not can_resume(name, runs):
+    if "parent" in given:
+        must_agree["parent"] = str(locate_run(given["parent"], runs).absolute())
+    if given.keys() & {"base", "parent"} and not can_resume(name, runs):
         progress.say("There is no unfinished run, so a new one begins")
         return finetune(FinetuneOptions(**values), progress)
     return resume(name, runs, must_agree, progress, data=data)
@@ -195,6 +233,8 @@ def _train(
         if are_large(prepared.photos.root, prepared.photos.train, prepared.spec):
             progress.say("These photos are much larger than the input: --decode scaled would read them faster")
         manifest |= job.train(prepared, folder, progress, before_saving)
+        if manifest["parent"]:
+            manifest["metrics"] = grow.remembered(folder, manifest, progress)
         manifest |= {"status": "complete", "seconds": round(time.perf_counter() - started, 2)}
         write_manifest(folder, manifest)
     except KeyboardInterrupt:
@@ -233,21 +273,27 @@ def read_photos(options: FinetuneOptions, decided: Plan, progress: Progress, arr
             "Leave --classes out, or check --data."
         )
     photos = split(folder, seed=options.seed)
+    tell(photos, options, progress)
+    return photos
+
+
+def tell(photos: PhotoSet, options: FinetuneOptions, progress: Progress) -> None:
+    """Says what there is to train on, and what may be wrong with it."""
+    classes = photos.classes
     for problem in photos.problems[:20]:
         progress.warn(f"{problem.path} is left out: {problem.reason}")
     if len(photos.problems) > 20:
         progress.warn(f"{len(photos.problems) - 20} more files are left out; run.json lists all of them.")
-    counts = np.bincount([photo.label for photo in photos.train], minlength=found)
+    counts = np.bincount([photo.label for photo in photos.train], minlength=len(classes))
     if counts.max() > 3 * counts.min() and options.class_weight == "none":
         progress.warn(
-            f"Class {folder.classes[counts.argmax()]!r} has {counts.max()} training photos, "
-            f"{folder.classes[counts.argmin()]!r} only {counts.min()}. Consider --class-weight auto."
+            f"Class {classes[counts.argmax()]!r} has {counts.max()} training photos, "
+            f"{classes[counts.argmin()]!r} only {counts.min()}. Consider --class-weight auto."
         )
     held_out = {photo.label for photo in photos.held_out}
-    if blind := [name for label, name in enumerate(folder.classes) if label not in held_out]:
+    if blind := [name for label, name in enumerate(classes) if label not in held_out]:
         progress.warn(f"No photo of {some(blind)} is held out, so nothing tells how well it is known. Add photos.")
     progress.say(
-        f"{found} classes; {len(photos.train)} photos to train on, {len(photos.val)} to validate, "
+        f"{len(classes)} classes; {len(photos.train)} photos to train on, {len(photos.val)} to validate, "
         f"{len(photos.test)} to test"
     )
-    return photos

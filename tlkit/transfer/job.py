@@ -11,6 +11,7 @@ import numpy as np
 from tlkit.data.pipeline import Pixels
 from tlkit.data.split import PhotoSet
 from tlkit.errors import TlkitError
+from tlkit.manifest import read_manifest
 from tlkit.models import foreign, foreign_weights, registry
 from tlkit.models.architecture import Auxiliaries
 from tlkit.models.auxiliary import auxiliaries_for, without_auxiliaries
@@ -22,6 +23,7 @@ from tlkit.transfer import auto, phases, results
 from tlkit.transfer.inference import inference_once
 from tlkit.transfer.options import FinetuneOptions
 from tlkit.transfer.plans import Choice, Plan, plan
+from tlkit.transfer.start import grown_model
 from tlkit.transfer.training import softmax
 from tlkit.transfer.unmoved import check_unmoved, fingerprints
 
@@ -36,6 +38,7 @@ class Prepared:
     model: keras.Model
     auxiliaries: Auxiliaries | None
     weights: dict[str, Any]
+    callbacks: tuple[keras.callbacks.Callback, ...] = ()
 
     @property
     def spec(self) -> PreprocessSpec:
@@ -51,6 +54,8 @@ def prepare(options: FinetuneOptions, decided: Plan, photos: PhotoSet, progress:
             be had become random ones, with a warning.
     """
     keras.utils.set_random_seed(options.seed)
+    if options.parent is not None:
+        return _grown(options, decided, photos, progress)
     architecture = decided.architecture
     frozen = () if decided.undecided else decided.frozen
     auxiliaries = auxiliaries_for(architecture, frozen=frozen, input_size=decided.input_size)
@@ -74,6 +79,15 @@ def prepare(options: FinetuneOptions, decided: Plan, photos: PhotoSet, progress:
         prepared = _decide(prepared, progress)
     _say_of_auxiliaries(prepared, progress)
     return prepared
+
+
+def _grown(options: FinetuneOptions, decided: Plan, photos: PhotoSet, progress: Progress) -> Prepared:
+    """Goes on from the model of another run."""
+    path = Path(decided.weights)
+    model, weights = grown_model(path, old=len(read_manifest(path.parent)["classes"]), classes=len(photos.classes))
+    foreign.forget()
+    prepared = Prepared(options=options, decided=decided, photos=photos, model=model, auxiliaries=None, weights=weights)
+    return _decide(prepared, progress) if decided.undecided else prepared
 
 
 def _decide(prepared: Prepared, progress: Progress) -> Prepared:

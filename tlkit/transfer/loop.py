@@ -12,6 +12,7 @@ from tlkit import metrics
 from tlkit.data.split import PhotoSet
 from tlkit.errors import DivergedError
 from tlkit.progress import Bar, Progress
+from tlkit.transfer.callbacks import Watch
 from tlkit.transfer.checkpoint import Checkpoints, State
 from tlkit.transfer.interrupt import Interrupt, stopping_softly
 from tlkit.transfer.schedule import Schedule, Step, steps_from
@@ -38,6 +39,7 @@ class Training:
             a smaller learning rate; after `RETRIES` times, the training ends.
         before: The state of the phase before, which is finished and whose best weights are in the model; None of the
             first phase, and of one that goes on from a checkpoint.
+        watch: Callbacks that are told what happens.
     """
 
     def __init__(
@@ -54,6 +56,7 @@ class Training:
         first_epoch: int = 0,
         max_drop: float = 1.0,
         before: State | None = None,
+        watch: Watch | None = None,
     ) -> None:
         self._source, self._schedule, self._seed = source, schedule, seed
         self._first_epoch, self._max_drop = first_epoch, max_drop
@@ -72,6 +75,8 @@ class Training:
         self._compiled = compiled
         optimizer = [*compiled.optimizer.variables, compiled.optimizer.scale]
         moved = [*compiled.variables, *optimizer, *compiled.averages]
+        self._watch = watch or Watch()
+        self._watch.phase(self._steps, compiled.optimizer)
         self._checkpoints = Checkpoints(folder, moved)
         self._warned = False
         if before is None:
@@ -123,11 +128,14 @@ class Training:
         state = self.state
         started = time.perf_counter() - state.seconds
         for step, batch in zip(self._order(), self._source.batches(self._order()), strict=False):
+            at = state.done % self._steps
+            self._watch.before_batch(self._first_epoch + state.done // self._steps, at)
             losses, right = self._compiled.train_on_batch(*batch)
             state.done += 1
             state.losses += losses
             state.right += right
             state.seen += len(step.indices)
+            self._watch.after_batch(at, loss=state.losses / state.seen, accuracy=state.right / state.seen)
             state.seconds = time.perf_counter() - started
             bar.advance(len(step.indices), note=self._note())
             if state.done % self._steps == 0:
@@ -191,6 +199,7 @@ class Training:
         state.finished = bool(stale) or state.done == schedule.epochs * self._steps
         if state.done == self._steps and state.phase:
             self._check_drop(progress)
+        state.finished |= self._watch.after_epoch(row)
 
     def _rate(self) -> float:
         optimizer = self._compiled.optimizer

@@ -30,7 +30,8 @@ class FinetuneOptions:
     """The arguments of `finetune`; None means the default that suits the rest.
 
     Attributes:
-        base: Name of an architecture, `keras:NAME`, or a `.keras` file; see `tlkit.models.bases.find`.
+        base: Name of an architecture, `keras:NAME`, or a `.keras` file; see `tlkit.models.bases.find`. None with
+            `parent` alone.
         data: Folder of photos, or `digits` for the embedded ones.
         classes: How many classes the data must have; not checked when None.
         weights: `imagenet`, `none` or a file; imagenet where there are any. `base`, those in the file that is the base.
@@ -69,9 +70,12 @@ class FinetuneOptions:
         max_thaw_drop: How much validation accuracy the first epoch of thawed stages may lose, beyond what chance
             explains, before the run returns to the best weights.
         decode: `full`, or `scaled` for large JPEG photos; see `tlkit.preprocess.PreprocessSpec`.
+        parent: A complete run, by path or name, whose model goes on with its photos and those in `data`; see
+            `tlkit.transfer.grow`.
+        parent_data: Where its photos are now, if they have moved.
     """
 
-    base: str | Path
+    base: str | Path | None = None
     data: str | Path = DIGITS
     classes: int | None = None
     weights: str | Path | None = None
@@ -102,13 +106,15 @@ class FinetuneOptions:
     sampling: Literal["natural", "balanced"] = "natural"
     max_thaw_drop: float = 0.1
     decode: Literal["full", "scaled"] = "full"
+    parent: str | Path | None = None
+    parent_data: str | Path | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Returns what the manifest records, so that a training can go on."""
         paths = {name: str(value) for name, value in vars(self).items() if isinstance(value, Path)}
         if self.weights is not None and str(self.weights) not in NO_FILE:
             paths["weights"] = os.path.abspath(Path(self.weights).expanduser())  # it may go on from another folder
-        if bases.is_path(str(self.base)):
+        if self.base is not None and bases.is_path(str(self.base)):
             paths["base"] = os.path.abspath(Path(self.base).expanduser())
         return {**vars(self), **paths}
 
@@ -154,6 +160,10 @@ def check_values(options: FinetuneOptions) -> None:
     Raises:
         OptionError: a value out of its range.
     """
+    if options.base is None and options.parent is None:
+        raise OptionError("No base was given. Architectures are listed by: tlkit models")
+    if options.parent_data is not None and options.parent is None:
+        raise OptionError("--parent-data says where the photos of the run in --from are. Add --from, or use --data.")
     for name, (least, most) in RANGES.items():
         value = getattr(options, name)
         if value is not None and (not isinstance(value, int) or not least <= value <= most):

@@ -11,6 +11,7 @@ from tlkit import metrics
 from tlkit.data.augment import Augmentation
 from tlkit.models.auxiliary import without_auxiliaries
 from tlkit.progress import Progress
+from tlkit.transfer.callbacks import Watch
 from tlkit.transfer.checkpoint import State, phase_of
 from tlkit.transfer.features import Features, NoRoomError, Wanted, cut, features_of
 from tlkit.transfer.loop import RETRIES, Training
@@ -63,6 +64,7 @@ def train(prepared: "Prepared", folder: Path, progress: Progress) -> Trained:
     decided = prepared.decided
     first = min(phase_of(folder), len(decided.phases) - 1)
     before: State | None = None
+    watch = Watch(prepared.callbacks, without_auxiliaries(prepared.model), epochs=decided.epochs)
     for phase in decided.phases[first:]:
         model = _model(prepared, phase)
         source, features = make_source(prepared, model, phase, progress)
@@ -80,12 +82,14 @@ def train(prepared: "Prepared", folder: Path, progress: Progress) -> Trained:
             first_epoch=phase.first_epoch,
             max_drop=prepared.options.max_thaw_drop,
             before=before,
+            watch=watch,
         )
         finished = training.run(progress, _title(prepared, phase))
         before = training.state
-        if not finished or len(before.drops) > RETRIES:
+        if not finished or len(before.drops) > RETRIES or watch.stopped:
             break
     assert before is not None  # a plan has a phase
+    watch.end(before.rows)
     return Trained(
         source=source,
         features=features,

@@ -1,6 +1,7 @@
 """What a fine-tuning does, decided before any photo is read: every default, and what goes with what."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 from tlkit.errors import OptionError
@@ -145,8 +146,11 @@ def plan(options: FinetuneOptions, choice: Choice | None = None) -> Plan:
         whole = own_data or architecture.foreign == "file"
         size = architecture.input_size if whole else architecture.smallest(head)
     registry.check_input_size(architecture, head, size)
-    weights = str(options.weights) if options.weights is not None else _default_weights(architecture)
-    _check_weights(weights, architecture)
+    if options.parent is not None:
+        weights = str(Path(options.parent) / "model.keras")
+    else:
+        weights = str(options.weights) if options.weights is not None else _default_weights(architecture)
+        _check_weights(weights, architecture)
     text = options.freeze if options.freeze is not None else AUTO if weights != "none" else "none"
     if text == AUTO and weights == "none":
         choice = Choice(strategy="none", why="there are no pretrained weights to keep")

@@ -135,7 +135,7 @@ def recorded_options(folder: Path, manifest: dict[str, Any], given: dict[str, An
     options = FinetuneOptions.from_dict(manifest.get("options", {}))
     for name, value in FinetuneOptions(**{"base": options.base, **given}).to_dict().items():
         if name in given and value != (before := getattr(options, name)):
-            flag = "--no-cache" if name == "cache" else f"--{name.replace('_', '-')}"
+            flag = {"cache": "--no-cache", "parent": "--from"}.get(name, f"--{name.replace('_', '-')}")
             was = f"without {flag}" if before is None or name == "cache" else f"with {flag} {before}, not {value}"
             raise OptionError(
                 f"{folder} was begun {was}. Leave {flag} out to go on with it, or leave --resume out to begin anew."
