@@ -6,7 +6,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from tlkit.cli.common import HELP, INTERRUPTED, json_option, print_json, print_table, runs_option
+from tlkit.cli.common import HELP, INTERRUPTED, FloatOrAuto, json_option, print_json, print_table, runs_option
 
 
 @click.command("finetune", context_settings=HELP)
@@ -43,12 +43,21 @@ from tlkit.cli.common import HELP, INTERRUPTED, json_option, print_json, print_t
     "photos. Default: auto with pretrained weights, none without.",
 )
 @click.option("--head", type=click.Choice(["gap", "original"]), help="Pooling and one layer, or the paper's head.")
+@click.option(
+    "--head-width",
+    type=click.IntRange(0, 4096),
+    default=0,
+    show_default=True,
+    metavar="UNITS",
+    help="A hidden layer of so many units in the head; 0: none.",
+)
 @click.option("--epochs", type=click.IntRange(1), help="At most, in all. Default: what suits the strategy.")
 @click.option("--batch-size", type=click.IntRange(1), default=32, show_default=True, help="Photos in a step.")
 @click.option(
     "--learning-rate",
-    type=click.FloatRange(0, 10, min_open=True),
-    help="After warm-up; a cosine takes it to 0. Default: 3e-3 for a head alone, less when pretrained stages train.",
+    type=FloatOrAuto(0, 10, min_open=True),
+    help="After warm-up; a cosine takes it to 0. auto: found by a sweep before each phase, see tlkit lr-find. Default: "
+    "3e-3 for a head alone, less when pretrained stages train.",
 )
 @click.option("--input-size", type=click.IntRange(1, 2048), metavar="PIXELS", help="Default: the architecture's own.")
 @click.option(
@@ -147,6 +156,13 @@ from tlkit.cli.common import HELP, INTERRUPTED, json_option, print_json, print_t
     metavar="SHARE",
     help="Return to the best weights if the first epoch of thawed stages loses more validation accuracy.",
 )
+@click.option(
+    "--tune",
+    type=click.IntRange(2, 10_000),
+    metavar="N",
+    help="First try N settings of the head on cached features: width, dropout, learning rate, weight decay. Training "
+    "takes the best, if validation says clearly that it is better than the default.",
+)
 @click.option("--resume", is_flag=True, help="Go on with the newest run that was killed or interrupted, or --name.")
 @json_option
 @click.pass_context
@@ -161,6 +177,7 @@ def command(ctx: click.Context, no_cache: bool, resume: bool, as_json: bool, **v
       tlkit finetune --base mobilenet_v2 --data photos/
       tlkit finetune --base vgg16 --classes 10 --freeze all-but-head
       tlkit finetune --base mobilenet_v2 --data photos/ --freeze head-then:last:2 --layer-decay 0.7
+      tlkit finetune --base mobilenet_v2 --data photos/ --tune 30
       tlkit finetune --base keras:EfficientNetV2B0 --data photos/
       tlkit finetune --base mine.keras --base-input 0..1 --data photos/ --freeze up-to:stage3
       tlkit finetune --resume

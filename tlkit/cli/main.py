@@ -13,7 +13,7 @@ from tlkit import __version__
 from tlkit.cli.common import INTERRUPTED
 from tlkit.errors import TlkitError, did_you_mean
 
-COMMANDS = ("finetune", "predict", "evaluate", "export", "models", "summary", "runs", "cache", "weights", "doctor")
+COMMANDS = tuple("finetune lr-find predict evaluate export models summary runs cache weights doctor".split())
 _PLACES = "work in another place: --runs for runs, TLKIT_CACHE for the cache, TMPDIR for temporary files."
 # What can be done about what the system refuses.
 _ADVICE = {
@@ -36,7 +36,7 @@ class Commands(click.Group):
         """Returns the command from `tlkit.cli.<name>`."""
         if cmd_name not in COMMANDS:
             return None
-        return importlib.import_module(f"tlkit.cli.{cmd_name}").command
+        return importlib.import_module(f"tlkit.cli.{cmd_name.replace('-', '_')}").command
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]

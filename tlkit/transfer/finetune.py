@@ -15,6 +15,7 @@ from tlkit.lazy import import_keras
 from tlkit.lock import exclusive
 from tlkit.manifest import ARTIFACTS, CHECKPOINTS, NAME, check_place, create_run, read_manifest, sweep, write_manifest
 from tlkit.progress import Progress
+from tlkit.transfer import tune
 from tlkit.transfer.options import NO_FILE, FinetuneOptions
 from tlkit.transfer.plans import Choice, Plan, plan
 from tlkit.transfer.record import (
@@ -50,8 +51,9 @@ def finetune(options: FinetuneOptions, progress: Progress | None = None) -> Path
     progress = progress or Progress()
     decided = plan(options)
     check_place(options.runs, options.name)
-    if decided.weights not in NO_FILE and not Path(decided.weights).expanduser().is_file():
-        raise WeightsError(f"There is no weights file {decided.weights}. Check the path given with --weights.")
+    check_weights_file(decided)
+    if options.tune:
+        tune.check(options, decided)
     for remark in decided.architecture.remarks:
         progress.say(remark)
     photos = read_photos(options, decided, progress)
@@ -60,12 +62,26 @@ def finetune(options: FinetuneOptions, progress: Progress | None = None) -> Path
 
     prepared = job.prepare(options, decided, photos, progress)
     data_name = Path(options.data).resolve().name if decided.own_data else str(options.data)
+    tuning = {}
+    if options.tune:
+        prepared, found = tune.tuned(prepared, progress)
+        tuning = {"tuning": found}
     sweep(options.runs)
-    manifest = new_record(prepared)
+    manifest = new_record(prepared) | tuning
     folder = create_run(options.runs, options.name, base=decided.architecture.name, data=data_name)
     with exclusive(folder):
         _train(folder, manifest, prepared, progress)
     return folder
+
+
+def check_weights_file(decided: Plan) -> None:
+    """Checks that a file given with `--weights` is there.
+
+    Raises:
+        WeightsError: it is not.
+    """
+    if decided.weights not in NO_FILE and not Path(decided.weights).expanduser().is_file():
+        raise WeightsError(f"There is no weights file {decided.weights}. Check the path given with --weights.")
 
 
 def resume(

@@ -23,7 +23,7 @@ class Phase:
         frozen: Stages, a prefix of the architecture's.
         first_epoch: From 0.
         epochs: At most.
-        learning_rate: After the phase's own warm-up; a cosine takes it to 0.
+        learning_rate: After the phase's own warm-up; a cosine takes it to 0. None: to be found when the phase begins.
         augment: A level of `tlkit.data.augment.LEVELS`.
         views: How many views of each photo there are; None makes new ones in every epoch.
         mix: How photos of a batch are mixed in pairs.
@@ -33,7 +33,7 @@ class Phase:
     frozen: tuple[str, ...]
     first_epoch: int
     epochs: int
-    learning_rate: float
+    learning_rate: float | None
     augment: str
     views: int | None
     mix: str
@@ -92,8 +92,8 @@ class Plan:
         return self.phases[-1].frozen
 
     @property
-    def learning_rate(self) -> float:
-        """Of the last phase."""
+    def learning_rate(self) -> float | None:
+        """Of the last phase; None: to be found."""
         return self.phases[-1].learning_rate
 
     def to_freeze(self) -> dict[str, Any]:
@@ -130,6 +130,7 @@ def plan(options: FinetuneOptions, choice: Choice | None = None) -> Plan:
         whole = own_data or architecture.foreign == "file"
         size = architecture.input_size if whole else architecture.smallest(head)
     registry.check_input_size(architecture, head, size)
+    registry.check_head_width(head, options.head_width)
     weights = str(options.weights) if options.weights is not None else _default_weights(architecture)
     _check_weights(weights, architecture)
     text = options.freeze if options.freeze is not None else AUTO if weights != "none" else "none"
@@ -157,7 +158,10 @@ def plan(options: FinetuneOptions, choice: Choice | None = None) -> Plan:
         head=head,
         input_size=size,
         epochs=epochs,
-        builder={} if options.width is None else {"width_multiplier": options.width},
+        builder={
+            **({} if options.width is None else {"width_multiplier": options.width}),
+            **({} if not options.head_width else {"head_width": options.head_width}),
+        },
     )
 
 
@@ -187,9 +191,7 @@ def _phases(
     parts = periods(freeze, architecture.stages, epochs)
     for period in parts:
         tuned = weights != "none" and period.frozen != architecture.stages  # pretrained stages are trained
-        rate = options.learning_rate or (SLOW if tuned else FAST)
-        if len(parts) > 1 and not tuned:
-            rate = max(rate, FAST)  # a head before thawing learns fast, whatever the stages take
+        rate = _rate(options, tuned=tuned, alone=period.frozen == architecture.stages, only=len(parts) == 1)
         mix = options.mix if tuned or len(parts) == 1 else "none"  # a head before thawing is better served by the cache
         cached = bool(period.frozen) and options.cache and batch_norm != "train" and mix == "none"
         augment = options.augment or ("light" if tuned and not period.frozen else "none")
@@ -206,6 +208,17 @@ def _phases(
             )
         )
     return tuple(found)
+
+
+def _rate(options: FinetuneOptions, *, tuned: bool, alone: bool, only: bool) -> float | None:
+    """Decides the learning rate of a period; None: to be found when it begins."""
+    if alone and options.head_learning_rate is not None:
+        return options.head_learning_rate
+    if options.learning_rate == "auto":
+        return None
+    rate = options.learning_rate or (SLOW if tuned else FAST)
+    # A head before thawing learns fast, whatever the stages take.
+    return rate if tuned or only else max(rate, FAST)
 
 
 def _views(options: FinetuneOptions, augment: str, *, cached: bool, epochs: int) -> int | None:
