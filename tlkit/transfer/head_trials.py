@@ -7,6 +7,7 @@ batches; the numbers that dropout and a hidden layer begin with are others.
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -149,3 +150,58 @@ def trained(fold: Fold, setting: Setting, training: Training) -> Iterator[np.nda
             head.step(view[batch], targets[batch], weights[batch], rate_at(done, steps, setting.learning_rate))
             done += 1
         yield head.logits(fold.held_out)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What validation says of a setting, in the epoch with the smallest mean loss.
+
+    Attributes:
+        losses: Log loss of each photo, `[photos]`.
+        right: Whether it was recognized, `[photos]`.
+        epoch: From 1.
+    """
+
+    losses: np.ndarray
+    right: np.ndarray
+    epoch: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns what the manifest says."""
+        return {
+            "log_loss": round(float(self.losses.mean()), 5),
+            "accuracy": round(float(self.right.mean()), 5),
+            "epoch": self.epoch,
+        }
+
+
+def dealt(labels: np.ndarray, folds: int, seed: int) -> np.ndarray:
+    """Returns the fold of each photo, `[photos]`: every class is spread evenly."""
+    random, found = np.random.default_rng(seed), np.zeros(len(labels), np.int64)
+    dealt_before = 0
+    for label in np.unique(labels):
+        members = random.permutation(np.flatnonzero(labels == label))
+        found[members] = (dealt_before + np.arange(len(members))) % folds
+        dealt_before += len(members)
+    return found
+
+
+def epochs_of(folds: list[Fold], setting: Setting, training: Training) -> Iterator[Outcome]:
+    """Yields, after each epoch, the best outcome so far over all folds; ends when patience does."""
+    labels = np.concatenate([fold.held_out_labels for fold in folds])
+    best: Outcome | None = None
+    heads = [trained(fold, setting, training) for fold in folds]
+    for epoch, logits in enumerate(zip(*heads, strict=True), start=1):
+        probabilities = softmax(np.concatenate(logits).astype(np.float64))
+        losses = -np.log(np.maximum(probabilities[np.arange(len(labels)), labels], 1e-15))
+        if best is None or losses.mean() < best.losses.mean():
+            best = Outcome(losses=losses, right=probabilities.argmax(axis=1) == labels, epoch=epoch)
+        yield best
+        if training.schedule.patience and epoch - best.epoch >= training.schedule.patience:
+            return
+
+
+def measured(folds: list[Fold], setting: Setting, training: Training) -> Outcome:
+    """Returns the outcome of a setting."""
+    *_, last = epochs_of(folds, setting, training)
+    return last

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from tlkit.transfer.options import FinetuneOptions
 
 LOWEST, HIGHEST, STEPS = 1e-6, 1.0, 100
+BATCHES = 10  # different ones, that come again and again
 SMOOTHING = 0.9  # what a smoothed loss keeps of the one before
 WORSE = 4.0  # times the smallest smoothed loss: there the sweep ends
 WINDOW = 9  # steps, half a decade
@@ -34,7 +35,7 @@ class Find:
     Attributes:
         rates: Of each step, rising, `[steps]`.
         losses: Mean loss of each step's batch, `[steps]`.
-        smoothed: The same, exponentially smoothed.
+        smoothed: The same, made alike and exponentially smoothed.
         learning_rate: What is suggested, or of a phase in training, taken; None where the loss never fell.
         title: Of what was trained.
     """
@@ -55,6 +56,16 @@ def rate_at(step: int) -> float:
     return LOWEST * (HIGHEST / LOWEST) ** (step / (STEPS - 1))
 
 
+def alike(losses: Sequence[float], batches: int) -> list[float]:
+    """Takes from each loss what makes its batch harder than others: its loss in the first round, as good as untrained.
+
+    A trained model's losses differ from batch to batch by more than they fall in a sweep.
+    """
+    first = losses[:batches]
+    mean = sum(first) / len(first)
+    return [loss - first[i % batches] + mean for i, loss in enumerate(losses)]
+
+
 def smooth(losses: Sequence[float]) -> list[float]:
     """Returns the losses exponentially smoothed, without the bias toward 0 of the first ones.
 
@@ -68,8 +79,8 @@ def smooth(losses: Sequence[float]) -> list[float]:
 
 
 def has_diverged(smoothed: Sequence[float]) -> bool:
-    """Whether a sweep need not go on."""
-    return not math.isfinite(smoothed[-1]) or smoothed[-1] > WORSE * min(smoothed)
+    """Whether a sweep need not go on: the loss is much larger than it was, and no smaller than at the start."""
+    return not math.isfinite(smoothed[-1]) or smoothed[-1] > max(WORSE * min(smoothed), smoothed[0])
 
 
 def suggest(rates: Sequence[float], smoothed: Sequence[float]) -> float | None:

@@ -40,7 +40,8 @@ class FinetuneOptions:
         epochs: At most, of all phases together; what suits the strategy when None.
         batch_size: Photos in a step.
         learning_rate: Of Adam, after warm-up; `auto`: found by a sweep before each phase. By default 3e-3 for a head
-            alone and for random weights, smaller when pretrained stages train. While the head alone trains first, its rate is 3e-3 at least.
+            alone and for random weights, smaller when pretrained stages train. While the head alone trains first, its
+            rate is 3e-3 at least.
         input_size: Side in pixels; the architecture's own, on the digits the smallest it takes.
         dropout: Before the final layer, in [0, 1).
         seed: Of split, initial weights, shuffling and dropout.

@@ -1,5 +1,6 @@
 """The steps of the learning-rate finder: a short training at rising rates, of which nothing stays."""
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal
@@ -8,7 +9,18 @@ import keras
 import numpy as np
 
 from tlkit.progress import Progress
-from tlkit.transfer.lr_finder import HIGHEST, LOWEST, STEPS, Find, has_diverged, rate_at, smooth, suggest
+from tlkit.transfer.lr_finder import (
+    BATCHES,
+    HIGHEST,
+    LOWEST,
+    STEPS,
+    Find,
+    alike,
+    has_diverged,
+    rate_at,
+    smooth,
+    suggest,
+)
 from tlkit.transfer.schedule import Schedule, steps_from
 from tlkit.transfer.source import Source
 from tlkit.transfer.training import Recipe, compile_for_training
@@ -36,7 +48,7 @@ def sweep(
     title: str = "",
     sampling: Literal["natural", "balanced"] = "natural",
 ) -> Find:
-    """Trains for up to `STEPS` steps and puts everything back as it was.
+    """Trains for up to `STEPS` steps, on the same few batches again and again, and puts everything back as it was.
 
     Args:
         source: Of batches; its model is trained from where it is.
@@ -61,13 +73,18 @@ def sweep(
     )
     losses: list[float] = []
     smoothed: list[float] = []
-    order = [step for step, _ in zip(steps_from(0, labels, schedule, seed=seed), range(STEPS), strict=False)]
+    some = list(
+        itertools.islice(
+            steps_from(0, labels, schedule, seed=seed), min(BATCHES, schedule.steps_per_epoch(len(labels)))
+        )
+    )
+    order = [some[i % len(some)] for i in range(STEPS)]
     try:
         with progress.bar("Looking for a learning rate", STEPS, unit="steps") as bar, source.errors():
             for step, batch in zip(order, source.batches(iter(order)), strict=False):
                 total, _ = compiled.train_on_batch(*batch)
                 losses.append(total / len(step.indices))
-                smoothed = smooth(losses)
+                smoothed = smooth(alike(losses, len(some)))
                 bar.advance(note=f"rate {rate_at(len(losses) - 1):.1e}, loss {smoothed[-1]:.3f}")
                 if has_diverged(smoothed):
                     break

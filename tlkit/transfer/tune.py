@@ -1,12 +1,12 @@
 """`--tune N`: tries settings of the head on cached features, and trains with the best if it is better than the default.
 
 Tried are the head's width, dropout, learning rate and weight decay; the default is the first trial. Test photos are
-never looked at. Below `FEW` training photos a setting is judged by 3-fold cross-validation over them, and the validation
-split keeps its say on the best epoch and in the report; from there on by the validation split.
+never looked at. Below `FEW` training photos a setting is judged by 3-fold cross-validation over them, and the
+validation split keeps its say on the best epoch and in the report; from there on by the validation split.
 """
 
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +14,7 @@ import numpy as np
 from tlkit.errors import OptionError
 from tlkit.lazy import require
 from tlkit.progress import Progress
-from tlkit.transfer.head_trials import Fold, Setting, Training, softmax, trained
+from tlkit.transfer.head_trials import Fold, Outcome, Setting, Training, dealt, epochs_of, measured
 from tlkit.transfer.interrupt import stopping_softly
 from tlkit.transfer.options import FinetuneOptions
 from tlkit.transfer.plans import FAST, Plan, plan
@@ -30,29 +30,6 @@ DROPOUT, RATE, DECAY = (0.0, 0.6), (3e-4, 3e-2), (1e-3, 1.0)
 CLEARLY = 2.0
 
 
-@dataclass(frozen=True, kw_only=True)
-class Outcome:
-    """What validation says of a setting, in the epoch with the smallest mean loss.
-
-    Attributes:
-        losses: Log loss of each photo, `[photos]`.
-        right: Whether it was recognized, `[photos]`.
-        epoch: From 1.
-    """
-
-    losses: np.ndarray
-    right: np.ndarray
-    epoch: int
-
-    def to_dict(self) -> dict[str, Any]:
-        """Returns what the manifest says."""
-        return {
-            "log_loss": round(float(self.losses.mean()), 5),
-            "accuracy": round(float(self.right.mean()), 5),
-            "epoch": self.epoch,
-        }
-
-
 def check(options: FinetuneOptions, decided: Plan) -> None:
     """Checks, before any photo is read, that there is a head to tune.
 
@@ -64,9 +41,9 @@ def check(options: FinetuneOptions, decided: Plan) -> None:
     first, stages = decided.phases[0], decided.architecture.stages
     if first.frozen != stages:
         raise OptionError(
-            f"--tune {options.tune} tries heads on the output of frozen stages, and with --freeze {decided.freeze.text} "
-            f"{'and random weights ' if decided.weights == 'none' else ''}no epoch trains the head alone. Use --freeze "
-            "all-but-head, head-then:STRATEGY or auto, with pretrained weights, or leave --tune out."
+            f"--tune {options.tune} tries heads on the output of frozen stages, and with --freeze {decided.freeze.text}"
+            f"{' and random weights' if decided.weights == 'none' else ''} no epoch trains the head alone. Use "
+            "--freeze all-but-head, head-then:STRATEGY or auto, with pretrained weights, or leave --tune out."
         )
     if not first.cached:
         raise OptionError(
@@ -180,38 +157,6 @@ def _task(prepared: "Prepared", progress: Progress) -> tuple[Training, Callable[
         ]
 
     return training, make_folds
-
-
-def dealt(labels: np.ndarray, folds: int, seed: int) -> np.ndarray:
-    """Returns the fold of each photo, `[photos]`: every class is spread evenly."""
-    random, found = np.random.default_rng(seed), np.zeros(len(labels), np.int64)
-    dealt_before = 0
-    for label in np.unique(labels):
-        members = random.permutation(np.flatnonzero(labels == label))
-        found[members] = (dealt_before + np.arange(len(members))) % folds
-        dealt_before += len(members)
-    return found
-
-
-def epochs_of(folds: list[Fold], setting: Setting, training: Training) -> Iterator[Outcome]:
-    """Yields, after each epoch, the best outcome so far over all folds; ends when patience does."""
-    labels = np.concatenate([fold.held_out_labels for fold in folds])
-    best: Outcome | None = None
-    heads = [trained(fold, setting, training) for fold in folds]
-    for epoch, logits in enumerate(zip(*heads, strict=True), start=1):
-        probabilities = softmax(np.concatenate(logits).astype(np.float64))
-        losses = -np.log(np.maximum(probabilities[np.arange(len(labels)), labels], 1e-15))
-        if best is None or losses.mean() < best.losses.mean():
-            best = Outcome(losses=losses, right=probabilities.argmax(axis=1) == labels, epoch=epoch)
-        yield best
-        if training.schedule.patience and epoch - best.epoch >= training.schedule.patience:
-            return
-
-
-def measured(folds: list[Fold], setting: Setting, training: Training) -> Outcome:
-    """Returns the outcome of a setting."""
-    *_, last = epochs_of(folds, setting, training)
-    return last
 
 
 class _Search:
