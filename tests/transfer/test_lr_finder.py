@@ -226,7 +226,10 @@ def test_pictures_show_the_curve_and_the_suggestion():
     assert len(lines) == 10
     column = 10 + round((math.log10(find.learning_rate) + 6) / 6 * 39)
     assert all(line[column] in ":▀▄█" for line in lines[:8])
-    assert lines[0].startswith("       2 |▀") and "▀" in lines[7] + lines[6]
+    heights = {x: [i for i, line in enumerate(lines[:8]) if line[x : x + 1] in {"▀", "▄", "█"}] for x in (10, 40)}
+    assert 0 < heights[10][0] < 3  # 2, where the picture ends at 2.3
+    assert heights[40] == [7]  # 1, the smallest
+    assert lines[0].startswith("     2.3 |") and lines[7].startswith("       1 |")
     assert set(in_text(find, blocks=False)) <= set("0123456789.e+-| *:\n")
     root = ET.fromstring(svg([find, found(title="<all> & more")]))
     texts = [one.text for one in root.iter() if one.tag.endswith("text")]

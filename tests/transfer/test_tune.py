@@ -221,12 +221,16 @@ def test_the_best_is_an_ordinary_run_that_can_be_resumed_without_another_search(
     decide = tune._decide
     monkeypatch.setattr(tune, "_decide", lambda *args: (CHOSEN, {**decide(*args)[1], "chosen": vars(CHOSEN)}))
     wanted = options(make_folder(), tmp_path, freeze="head-then:none", epochs=4)
-    run = loop.Training.run
+    run, count = loop.Training.run, [0]
 
     def killed(self, *args):
         raise RuntimeError("killed")
 
-    monkeypatch.setattr(loop.Training, "run", killed)
+    def second_is_killed(self, *args):
+        count[0] += 1
+        return killed(self) if count[0] == 2 else run(self, *args)
+
+    monkeypatch.setattr(loop.Training, "run", second_is_killed)
     with pytest.raises(RuntimeError, match="killed"):
         finetune(wanted)
     monkeypatch.setattr(loop.Training, "run", run)
