@@ -244,17 +244,27 @@ def test_the_best_is_an_ordinary_run_that_can_be_resumed_without_another_search(
     assert model.get_layer("head_dropout").rate == 0.35
     assert manifest["options"]["head_weight_decay"] == 0.1
     assert len(manifest["tuning"]["trials"]) == 3
-    assert manifest["tuning"]["validation"]["kind"] == "3-fold cross-validation"
+    assert manifest["tuning"]["validation"]["search"] == "3-fold cross-validation"
     assert manifest["tuning"]["validation"]["photos"] == len(manifest["split"]["train"])
     assert {"log_loss", "accuracy"} <= set(manifest["tuning"]["default"])
 
 
 def test_many_photos_are_judged_by_the_validation_split(make_folder, tmp_path, monkeypatch):
     monkeypatch.setattr(tune, "FEW", 10)
+    monkeypatch.setattr(tune, "MOST", 12)
+    judged, search = [], tune._Search
+
+    def watched(training, folds, default, given):
+        judged.extend(len(fold.held_out_labels) for fold in folds)
+        return search(training, folds, default, given)
+
+    monkeypatch.setattr(tune, "_Search", watched)
     manifest = read_manifest(finetune(options(make_folder(), tmp_path, tune=2)))
+    assert judged == [len(manifest["split"]["val"])]
     about = manifest["tuning"]["validation"]
-    assert about["kind"] == "validation split"
-    assert about["photos"] == len(manifest["split"]["val"])
+    assert about["search"] == "validation split"
+    assert about["comparison"] == "3-fold cross-validation"
+    assert about["photos"] == 12  # of the training photos, that did not choose
 
 
 def test_what_was_given_is_kept_and_the_rest_is_found(make_folder, tmp_path):

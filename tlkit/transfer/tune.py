@@ -2,7 +2,8 @@
 
 Tried are the head's width, dropout, learning rate and weight decay; the default is the first trial. Test photos are
 never looked at. Below `FEW` training photos a setting is judged by 3-fold cross-validation over them, and the
-validation split keeps its say on the best epoch and in the report; from there on by the validation split.
+validation split keeps its say on the best epoch and in the report; from there on by the validation split. The best is
+compared with the default by cross-validation in either case.
 """
 
 from collections.abc import Callable
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from tlkit.transfer.job import Prepared
 
 FEW, FOLDS = 500, 3
+MOST = 5000  # training photos that take part in the comparison
 WIDTHS = (0, 64, 128, 256, 512)
 # Where a number is looked for, both ends included; rates and decays on a logarithmic scale.
 DROPOUT, RATE, DECAY = (0.0, 0.6), (3e-4, 3e-2), (1e-3, 1.0)
@@ -79,15 +81,16 @@ def tuned(prepared: "Prepared", progress: Progress) -> tuple["Prepared", dict[st
 
     options = prepared.options
     check(options, prepared.decided)
-    training, make_folds = _task(prepared, progress)
+    training, judged, make_folds = _task(prepared, progress)
     default, folds = _default(prepared), make_folds(options.seed + 1)
-    search = _Search(training, make_folds(options.seed), default, _given(options))
+    search = _Search(training, judged or make_folds(options.seed), default, _given(options))
     other = replace(training, seed=options.seed + 1)
     with threadpool_limits(1):  # these products are too small to share: several threads take ten times as long
         search.run(options.tune or 0, options.seed, progress)
         chosen, found = _decide(search, lambda one: measured(folds, one, other), progress)
     found["validation"] = {
-        "kind": f"{FOLDS}-fold cross-validation" if len(folds) > 1 else "validation split",
+        "search": "validation split" if judged else f"{FOLDS}-fold cross-validation",
+        "comparison": f"{FOLDS}-fold cross-validation",
         "photos": sum(len(fold.held_out_labels) for fold in folds),
         **found["validation"],
     }
@@ -125,8 +128,8 @@ def _default(prepared: "Prepared") -> Setting:
     )
 
 
-def _task(prepared: "Prepared", progress: Progress) -> tuple[Training, Callable[[int], list[Fold]]]:
-    """Returns what all trials have in common, and what makes folds for a seed."""
+def _task(prepared: "Prepared", progress: Progress) -> tuple[Training, list[Fold], Callable[[int], list[Fold]]]:
+    """Returns what all trials have in common, the validation split if it is what judges, and what makes folds."""
     from tlkit.transfer import phases
 
     options, photos, first = prepared.options, prepared.photos, prepared.decided.phases[0]
@@ -143,20 +146,22 @@ def _task(prepared: "Prepared", progress: Progress) -> tuple[Training, Callable[
     )
 
     def make_folds(seed: int) -> list[Fold]:
-        if len(labels) >= FEW and len(val_labels):
-            return [Fold(views=views, labels=labels, held_out=held_out, held_out_labels=val_labels)]
         parts = dealt(labels, FOLDS, seed)
+        if len(labels) > MOST:  # the others are in no fold
+            parts[np.random.default_rng(seed).permutation(len(labels))[MOST:]] = FOLDS
+        sides = [((parts != part) & (parts < FOLDS), parts == part) for part in range(FOLDS)]
         return [
             Fold(
-                views=[view[parts != part] for view in views],
-                labels=labels[parts != part],
-                held_out=views[0][parts == part],
-                held_out_labels=labels[parts == part],
+                views=[view[train] for view in views],
+                labels=labels[train],
+                held_out=views[0][test],
+                held_out_labels=labels[test],
             )
-            for part in range(FOLDS)
+            for train, test in sides
         ]
 
-    return training, make_folds
+    whole = Fold(views=views, labels=labels, held_out=held_out, held_out_labels=val_labels)
+    return training, [whole] if len(labels) >= FEW and len(val_labels) else [], make_folds
 
 
 class _Search:
