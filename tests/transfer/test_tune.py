@@ -310,11 +310,13 @@ def test_without_optuna_it_says_what_to_install(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_a_hidden_head_is_exported_as_int8(tmp_path):
+@pytest.mark.real_data
+def test_a_hidden_head_is_exported_as_int8(tmp_path, shared, weights_v2):
     from tlkit.convert.export import export
     from tlkit.convert.options import ExportOptions
 
-    values = {"head_width": 32, "freeze": "none", "epochs": 8, "tune": None, "batch_size": 32}
-    run = finetune(options("digits", tmp_path, **values))
+    values = {"base": "mobilenet_v2", "weights": weights_v2, "head_width": 64, "epochs": 8, "tune": None}
+    run = finetune(options(shared / "data" / "ants_bees", tmp_path, **values, input_size=128, batch_size=32))
     entry = export(run, ExportOptions(precision="int8"))
     assert entry["parity"]["top1_agreement"] >= 0.97
+    assert entry["float_ops"] == []
