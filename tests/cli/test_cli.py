@@ -66,6 +66,7 @@ def test_the_command_reference_is_what_help_prints():
         ["summary", "--compare", "vgg16", "mobilenet_v2"],
         ["summary", "--help"],
         ["finetune", "--help"],
+        ["lr-find", "--help"],
         ["--version"],
         ["runs"],
         ["runs", "--json"],

@@ -9,7 +9,8 @@ from tlkit.models import registry
 from tlkit.progress import Progress
 from tlkit.transfer import auto
 from tlkit.transfer.features import cut
-from tlkit.transfer.finetune import finetune, foresee, resume
+from tlkit.transfer.finetune import finetune, resume
+from tlkit.transfer.forecast import foresee
 from tlkit.transfer.options import FinetuneOptions
 from tlkit.transfer.plans import plan
 

@@ -21,6 +21,14 @@ INTERRUPTED = 130
 HELP: dict[str, Any] = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 
+class FloatOrAuto(click.FloatRange):
+    """A number in a range, or `auto`."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:  # noqa: ANN401
+        """Returns the number, or `auto` as it is."""
+        return value if value == "auto" else super().convert(value, param, ctx)
+
+
 class Subcommands(click.Group):
     """A command with subcommands. Without one it is its first, with that one's options."""
 

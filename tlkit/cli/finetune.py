@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from tlkit.cli.common import HELP, INTERRUPTED, json_option, print_json, print_table, runs_option
+from tlkit.cli.common import HELP, INTERRUPTED, FloatOrAuto, json_option, print_json, print_table, runs_option
 
 if TYPE_CHECKING:
     from tlkit.transfer.options import FinetuneOptions
@@ -55,12 +55,21 @@ if TYPE_CHECKING:
     "photos. Default: auto with pretrained weights, none without.",
 )
 @click.option("--head", type=click.Choice(["gap", "original"]), help="Pooling and one layer, or the paper's head.")
+@click.option(
+    "--head-width",
+    type=click.IntRange(0, 4096),
+    default=0,
+    show_default=True,
+    metavar="UNITS",
+    help="A hidden layer of so many units in the head; 0: none.",
+)
 @click.option("--epochs", type=click.IntRange(1), help="At most, in all. Default: what suits the strategy.")
 @click.option("--batch-size", type=click.IntRange(1), default=32, show_default=True, help="Photos in a step.")
 @click.option(
     "--learning-rate",
-    type=click.FloatRange(0, 10, min_open=True),
-    help="After warm-up; a cosine takes it to 0. Default: 3e-3 for a head alone, less when pretrained stages train.",
+    type=FloatOrAuto(0, 10, min_open=True),
+    help="After warm-up; a cosine takes it to 0. auto: found by a sweep before each phase, see tlkit lr-find. Default: "
+    "3e-3 for a head alone, less when pretrained stages train.",
 )
 @click.option("--input-size", type=click.IntRange(1, 2048), metavar="PIXELS", help="Default: the architecture's own.")
 @click.option(
@@ -167,6 +176,13 @@ if TYPE_CHECKING:
     show_default=True,
     help="scaled: rebuild JPEG photos much larger than the input at a half to an eighth, several times faster.",
 )
+@click.option(
+    "--tune",
+    type=click.IntRange(2, 10_000),
+    metavar="N",
+    help="First try N settings of the head on cached features: width, dropout, learning rate, weight decay. Training "
+    "takes the best, if validation says clearly that it is better than the default.",
+)
 @click.option("--resume", is_flag=True, help="Go on with the newest run that was killed or interrupted, or --name.")
 @json_option
 @click.pass_context
@@ -190,6 +206,7 @@ def command(
       tlkit finetune --base mobilenet_v2 --data photos/ --freeze head-then:last:2 --layer-decay 0.7
       tlkit finetune --base mobilenet_v2 --data photos/ --freeze gradual:2 --plan
       tlkit finetune --base mobilenet_v2 --data photos/labels.csv
+      tlkit finetune --base mobilenet_v2 --data photos/ --tune 30
       tlkit finetune --base keras:EfficientNetV2B0 --data photos/
       tlkit finetune --base mine.keras --base-input 0..1 --data photos/ --freeze up-to:stage3
       tlkit finetune --from 20261120-133247-mobilenet_v2-flowers --data more_photos/
@@ -221,9 +238,12 @@ def command(
 
 
 def _print_plan(options: "FinetuneOptions", as_json: bool) -> int:
+    from tlkit.lazy import import_keras
     from tlkit.progress import Screen
     from tlkit.sizes import size_text, time_text
-    from tlkit.transfer.finetune import foresee
+
+    import_keras()
+    from tlkit.transfer.forecast import foresee
 
     found = foresee(options, Screen())
     if as_json:
@@ -234,8 +254,8 @@ def _print_plan(options: "FinetuneOptions", as_json: bool) -> int:
         rows = [["stage", "parameters", "trained in epochs", "learning rate"]]
         for stage in one.stages:
             when = "frozen" if stage.trained is None else "{}-{}".format(*stage.trained)
-            rates = ", then ".join(dict.fromkeys(f"{rate:.3g}" for rate in stage.learning_rates)) or "-"
-            rows.append([stage.stage, f"{stage.parameters:,}", when, rates])
+            rates = ["to be found" if rate is None else f"{rate:.3g}" for rate in stage.learning_rates]
+            rows.append([stage.stage, f"{stage.parameters:,}", when, ", then ".join(dict.fromkeys(rates)) or "-"])
         print_table(rows, right=(1,))
         cache = f", and a cache of {size_text(one.cache_bytes)}" if one.cache_bytes else ", and no cache"
         click.echo(f"About {time_text(one.seconds)} on this machine{cache}")

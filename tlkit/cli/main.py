@@ -16,6 +16,7 @@ from tlkit.errors import TlkitError, did_you_mean
 COMMANDS = (
     "inspect",
     "finetune",
+    "lr-find",
     "predict",
     "evaluate",
     "suspects",
@@ -49,7 +50,7 @@ class Commands(click.Group):
         """Returns the command from `tlkit.cli.<name>`."""
         if cmd_name not in COMMANDS:
             return None
-        return importlib.import_module(f"tlkit.cli.{cmd_name}").command
+        return importlib.import_module(f"tlkit.cli.{cmd_name.replace('-', '_')}").command
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]

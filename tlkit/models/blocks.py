@@ -105,6 +105,19 @@ def gap_head(x: keras.KerasTensor, classes: int, dropout: float) -> keras.KerasT
     return layers.Dense(classes, name="head_logits")(x)
 
 
+def with_hidden_layer(model: keras.Model, width: int) -> keras.Model:
+    """Puts a hidden layer of `width` units with ReLU (`head_hidden`) behind the pooling of `gap_head`.
+
+    Its first output becomes the logits of the wider head; what else it has, stays. All other layers are shared.
+    """
+    dropout, logits = model.get_layer("head_dropout"), model.get_layer("head_logits")
+    x = layers.Dense(width, activation="relu", name="head_hidden")(model.get_layer("head_pool").output)
+    x = layers.Dropout(dropout.rate, name=dropout.name)(x)
+    x = layers.Dense(logits.units, name=logits.name)(x)
+    outputs = [x, *model.outputs[1:]]
+    return keras.Model(model.input, outputs if len(outputs) > 1 else x, name=model.name)
+
+
 def fully_connected_head(
     x: keras.KerasTensor, classes: int, dropout: float, *, units: int = 4096, dropout_first: bool = False
 ) -> keras.KerasTensor:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import keras
 
 WIDEST = 4
+WIDEST_HEAD = 4096
 _BY_NAME = {architecture.name: architecture for architecture in ARCHITECTURES}
 
 
@@ -75,12 +76,28 @@ def check_width(architecture: Architecture, width: float) -> None:
         )
 
 
+def check_head_width(head: Head, head_width: int) -> None:
+    """Checks that a head can have a hidden layer.
+
+    Raises:
+        OptionError: it is the paper's own head, or the width is out of range.
+    """
+    if not isinstance(head_width, int) or not 0 <= head_width <= WIDEST_HEAD:
+        raise OptionError(f"--head-width must be a whole number from 0 to {WIDEST_HEAD}, not {head_width!r}.")
+    if head_width and head != "gap":
+        raise OptionError(
+            f"--head-width {head_width} is for --head gap: the paper's own head has the layers of the paper. Leave "
+            "--head original out, or --head-width."
+        )
+
+
 def build(
     name: str | Architecture,
     *,
     classes: int | None = None,
     input_size: int | None = None,
     head: Head = "original",
+    head_width: int = 0,
     **options: Any,  # noqa: ANN401
 ) -> "keras.Model":
     """Builds an architecture with random weights.
@@ -90,6 +107,7 @@ def build(
         classes: Width of the final layer; the paper's when None.
         input_size: Side of the square input in pixels; the paper's when None.
         head: `original` or `gap` (global average pooling, dropout, one Dense).
+        head_width: Units of a hidden layer with ReLU between the pooling and the dropout of `gap`; 0 for none.
         **options: More arguments of the family's builder, such as `dropout` or `width_multiplier`.
 
     Returns:
@@ -108,6 +126,7 @@ def build(
     if head not in ("gap", "original"):
         raise OptionError(f"head is 'gap' or 'original', not {head!r}.{did_you_mean(str(head), ('gap', 'original'))}")
     check_input_size(architecture, head, size)
+    check_head_width(head, head_width)
     if "width_multiplier" in options:
         check_width(architecture, options["width_multiplier"])
     builder = getattr(architecture.module, architecture.builder)
@@ -118,8 +137,13 @@ def build(
             f"It has: {', '.join(known)}."
         )
     try:
-        return builder(classes=classes, input_size=size, head=head, **{**architecture.options, **options})
+        model = builder(classes=classes, input_size=size, head=head, **{**architecture.options, **options})
     except ValueError as err:  # what Keras says to a value that is none of its own
         reason = str(err).strip().partition("\n")[0]
         chosen = ", ".join(f"{key}={value!r}" for key, value in options.items()) or "these options"
         raise OptionError(f"{architecture.name} can't be built with {chosen}: {reason}") from err
+    if not head_width:
+        return model
+    from tlkit.models import blocks
+
+    return blocks.with_hidden_layer(model, head_width)

@@ -7,15 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from tlkit.data.arrays import Arrays, photos_from
-from tlkit.data.digits import digits_folder
-from tlkit.data.find import find_photos
+from tlkit.data.arrays import Arrays
 from tlkit.data.kept import keep_verification
 from tlkit.data.pipeline import are_large
-from tlkit.data.split import PhotoSet, split
-from tlkit.errors import CheckpointError, DivergedError, OptionError, WeightsError, some
+from tlkit.errors import CheckpointError, DivergedError, WeightsError
 from tlkit.lazy import import_keras
 from tlkit.lock import exclusive
 from tlkit.manifest import (
@@ -30,9 +25,10 @@ from tlkit.manifest import (
     write_manifest,
 )
 from tlkit.progress import Progress
-from tlkit.transfer import grow
-from tlkit.transfer.options import NO_FILE, FinetuneOptions
-from tlkit.transfer.plans import Choice, Plan, plan
+from tlkit.transfer import grow, tune
+from tlkit.transfer.options import FinetuneOptions
+from tlkit.transfer.photos import check_weights_file, read_photos, tell
+from tlkit.transfer.plans import Choice, plan
 from tlkit.transfer.record import (
     can_resume,
     check_base,
@@ -44,7 +40,6 @@ from tlkit.transfer.record import (
 )
 
 if TYPE_CHECKING:
-    from tlkit.transfer.forecast import Forecast
     from tlkit.transfer.job import Prepared
 
 
@@ -76,8 +71,9 @@ def finetune(
         options, freeze = grow.inherit(options), options.freeze
     decided = plan(options)
     check_place(options.runs, options.name)
-    if decided.weights not in NO_FILE and not Path(decided.weights).expanduser().is_file():
-        raise WeightsError(f"There is no weights file {decided.weights}. Check the path given with --weights.")
+    check_weights_file(decided)
+    if options.tune:
+        tune.check(options, decided)
     for remark in decided.architecture.remarks:
         progress.say(remark)
     found = None
@@ -96,8 +92,12 @@ def finetune(
     check_callbacks(callbacks)
     prepared = replace(job.prepare(options, decided, photos, progress), callbacks=tuple(callbacks))
     data_name = Path(options.data).resolve().name if decided.own_data else str(options.data)
+    tuning = {}
+    if options.tune:
+        prepared, about = tune.tuned(prepared, progress)
+        tuning = {"tuning": about}
     sweep(options.runs)
-    manifest = new_record(prepared)
+    manifest = new_record(prepared) | tuning
     if found is not None:
         data_name = grow.data_name(read_manifest(Path(str(options.parent))), data_name)
         manifest |= {"parent": grow.parent_entry(options, found), "data": {**manifest["data"], "name": data_name}}
@@ -105,25 +105,6 @@ def finetune(
     with exclusive(folder):
         _train(folder, manifest, prepared, progress)
     return folder
-
-
-def foresee(options: FinetuneOptions, progress: Progress | None = None) -> "list[Forecast]":
-    """Returns what `finetune` would do: per stage what is trained, when and how fast, with time and cache reckoned.
-
-    Args:
-        options: What to do.
-        progress: Shows what happens; silent when None.
-
-    Raises:
-        TlkitError: bad input of any kind.
-    """
-    progress = progress or Progress()
-    decided = plan(options)
-    photos = read_photos(options, decided, progress)
-    import_keras()
-    from tlkit.transfer.forecast import forecasts
-
-    return forecasts(options, decided, photos)
 
 
 def resume(
@@ -252,48 +233,3 @@ def _train(
         progress.say(f"Stopped early. Go on with: tlkit finetune --resume --name {folder.name}")
     else:
         shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
-
-
-def read_photos(options: FinetuneOptions, decided: Plan, progress: Progress, arrays: Arrays | None = None) -> PhotoSet:
-    """Finds, checks and splits the photos.
-
-    Raises:
-        DataError: see `discover` and `split`.
-        OptionError: `classes` does not agree with what is there.
-    """
-    root = Path(options.data).expanduser() if decided.own_data else digits_folder()
-    if arrays is not None:
-        folder = photos_from(arrays, progress=progress)
-    else:
-        folder = find_photos(root, strict=options.strict, progress=progress)
-    found = len(folder.classes)
-    if options.classes is not None and options.classes != found:
-        raise OptionError(
-            f"--classes {options.classes} was given, but {root} has {found} classes: {some(folder.classes, 12)}. "
-            "Leave --classes out, or check --data."
-        )
-    photos = split(folder, seed=options.seed)
-    tell(photos, options, progress)
-    return photos
-
-
-def tell(photos: PhotoSet, options: FinetuneOptions, progress: Progress) -> None:
-    """Says what there is to train on, and what may be wrong with it."""
-    classes = photos.classes
-    for problem in photos.problems[:20]:
-        progress.warn(f"{problem.path} is left out: {problem.reason}")
-    if len(photos.problems) > 20:
-        progress.warn(f"{len(photos.problems) - 20} more files are left out; run.json lists all of them.")
-    counts = np.bincount([photo.label for photo in photos.train], minlength=len(classes))
-    if counts.max() > 3 * counts.min() and options.class_weight == "none":
-        progress.warn(
-            f"Class {classes[counts.argmax()]!r} has {counts.max()} training photos, "
-            f"{classes[counts.argmin()]!r} only {counts.min()}. Consider --class-weight auto."
-        )
-    held_out = {photo.label for photo in photos.held_out}
-    if blind := [name for label, name in enumerate(classes) if label not in held_out]:
-        progress.warn(f"No photo of {some(blind)} is held out, so nothing tells how well it is known. Add photos.")
-    progress.say(
-        f"{len(classes)} classes; {len(photos.train)} photos to train on, {len(photos.val)} to validate, "
-        f"{len(photos.test)} to test"
-    )

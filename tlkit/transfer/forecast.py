@@ -14,10 +14,12 @@ from tlkit.data.pipeline import Pixels
 from tlkit.data.split import PhotoSet
 from tlkit.models import registry
 from tlkit.models.accounting import summarize
+from tlkit.progress import Progress
 from tlkit.transfer.auto import decide
 from tlkit.transfer.features import cut, estimate_bytes
 from tlkit.transfer.inference import inference
 from tlkit.transfer.options import FinetuneOptions
+from tlkit.transfer.photos import read_photos
 from tlkit.transfer.plans import Phase, Plan, plan
 
 PHOTOS = 8  # timed
@@ -32,13 +34,13 @@ class StageForecast:
         stage: Its name; `head` comes last.
         parameters: Statistics of batch norms included.
         trained: Epochs in which it is trained, from 1, first and last; None when it is frozen throughout.
-        learning_rates: In those epochs, phase by phase.
+        learning_rates: In those epochs, phase by phase; None is to be found when the phase begins.
     """
 
     stage: str
     parameters: int
     trained: tuple[int, int] | None
-    learning_rates: tuple[float, ...]
+    learning_rates: tuple[float | None, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,7 +151,7 @@ def _stage(name: str, index: int, parameters: int, decided: Plan, options: Finet
         stage=name,
         parameters=parameters,
         trained=(phases[0].first_epoch + 1, decided.epochs) if phases else None,
-        learning_rates=tuple(phase.learning_rate * factor for phase in phases),
+        learning_rates=tuple(phase.learning_rate and phase.learning_rate * factor for phase in phases),
     )
 
 
@@ -168,3 +170,19 @@ def _phase(
         return epochs + frozen * again + speed.decode * (train + len(photos.held_out)), 0
     rows = len(photos.held_out) + train * (phase.views or 1)
     return epochs + (frozen + speed.decode) * rows, estimate_bytes(parts, rows)
+
+
+def foresee(options: FinetuneOptions, progress: Progress | None = None) -> list[Forecast]:
+    """Returns what `finetune` would do: per stage what is trained, when and how fast, with time and cache reckoned.
+
+    Args:
+        options: What to do.
+        progress: Shows what happens; silent when None.
+
+    Raises:
+        TlkitError: bad input of any kind.
+    """
+    progress = progress or Progress()
+    decided = plan(options)
+    photos = read_photos(options, decided, progress)
+    return forecasts(options, decided, photos)

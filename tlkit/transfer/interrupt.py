@@ -7,6 +7,8 @@ from contextlib import contextmanager
 
 from tlkit.progress import Progress
 
+_IN_TRAINING = "Stopping after this batch, then evaluating; Ctrl-C again stops at once"
+
 
 class Interrupt:
     """Whether the user asked to stop."""
@@ -16,7 +18,7 @@ class Interrupt:
 
 
 @contextmanager
-def stopping_softly(progress: Progress) -> Iterator[Interrupt]:
+def stopping_softly(progress: Progress, message: str = _IN_TRAINING) -> Iterator[Interrupt]:
     """Catches the first Ctrl-C within the block; from the second on, Ctrl-C is what it was before.
 
     Outside of the main thread, where Python takes no signals, nothing changes.
@@ -30,7 +32,7 @@ def stopping_softly(progress: Progress) -> Iterator[Interrupt]:
     def ask(number: int, frame: object) -> None:
         interrupt.asked = True
         signal.signal(signal.SIGINT, before)
-        progress.say("Stopping after this batch, then evaluating; Ctrl-C again stops at once")
+        progress.say(message)
 
     if not callable(before):  # ignored, as in a background job
         yield interrupt

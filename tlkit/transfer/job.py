@@ -60,14 +60,17 @@ def prepare(options: FinetuneOptions, decided: Plan, photos: PhotoSet, progress:
     frozen = () if decided.undecided else decided.frozen
     auxiliaries = auxiliaries_for(architecture, frozen=frozen, input_size=decided.input_size)
     dropout = 0.2 if options.dropout is None and decided.head == "gap" else options.dropout
+    chosen: dict[str, Any] = {
+        **({} if dropout is None else {"dropout": dropout}),
+        **({} if auxiliaries is None else {"auxiliaries": True}),
+        **decided.builder,
+    }
     model = registry.build(
         architecture,
         classes=len(photos.classes),
         input_size=decided.input_size,
         head=decided.head,
-        **({} if dropout is None else {"dropout": dropout}),
-        **({} if auxiliaries is None else {"auxiliaries": True}),
-        **decided.builder,
+        **chosen,
     )
     weights = _load(without_auxiliaries(model), decided, progress)
     if decided.frozen or weights["source"] != "none":

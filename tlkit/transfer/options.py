@@ -22,6 +22,7 @@ RANGES = {
     "classes": (2, 1_000_000),
     "views": (1, 1000),
     "input_size": (1, 2048),  # larger ones need more memory than machines have
+    "tune": (2, 10_000),
 }
 
 
@@ -39,8 +40,9 @@ class FinetuneOptions:
         head: `gap` or `original`.
         epochs: At most, of all phases together; what suits the strategy when None.
         batch_size: Photos in a step.
-        learning_rate: Of Adam, after warm-up; 3e-3 for a head alone and for random weights, smaller when pretrained
-            stages train. While the head alone trains first, its rate is 3e-3 at least.
+        learning_rate: Of Adam, after warm-up; `auto`: found by a sweep before each phase. By default 3e-3 for a head
+            alone and for random weights, smaller when pretrained stages train. While the head alone trains first, its
+            rate is 3e-3 at least.
         input_size: Side in pixels; the architecture's own, on the digits the smallest it takes.
         dropout: Before the final layer, in [0, 1).
         seed: Of split, initial weights, shuffling and dropout.
@@ -73,6 +75,9 @@ class FinetuneOptions:
         parent: A complete run, by path or name, whose model goes on with its photos and those in `data`; see
             `tlkit.transfer.grow`.
         parent_data: Where its photos are now, if they have moved.
+        head_width: Units of a hidden layer of the head `gap`; 0 for none.
+        head_learning_rate, head_weight_decay: Of phases that train the head alone; those of all phases when None.
+        tune: How many settings of the head to try before training (see `tlkit.transfer.tune`); None tries none.
     """
 
     base: str | Path | None = None
@@ -83,7 +88,7 @@ class FinetuneOptions:
     head: Head | None = None
     epochs: int | None = None
     batch_size: int = 32
-    learning_rate: float | None = None
+    learning_rate: float | Literal["auto"] | None = None
     input_size: int | None = None
     dropout: float | None = None
     seed: int = 0
@@ -108,6 +113,10 @@ class FinetuneOptions:
     decode: Literal["full", "scaled"] = "full"
     parent: str | Path | None = None
     parent_data: str | Path | None = None
+    head_width: int = 0
+    head_learning_rate: float | None = None
+    head_weight_decay: float | None = None
+    tune: int | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Returns what the manifest records, so that a training can go on."""
@@ -142,6 +151,8 @@ FRACTIONS = {
     "label_smoothing": (0, True, 1, False),
     "ema": (0, True, 1, False),
     "max_thaw_drop": (0, True, 1, True),
+    "head_learning_rate": (0, False, 10, True),
+    "head_weight_decay": (0, True, 1, True),
 }
 CHOICES = {
     "class_weight": ("auto", "none"),
@@ -170,7 +181,7 @@ def check_values(options: FinetuneOptions) -> None:
             raise OptionError(f"{_flag(name)} must be a whole number from {least} to {most}, not {value!r}.")
     for name, (low, with_low, high, with_high) in FRACTIONS.items():
         value = getattr(options, name)
-        if value is None:
+        if value is None or (name == "learning_rate" and value == "auto"):
             continue
         if not isinstance(value, int | float) or not (
             (low <= value if with_low else low < value) and (value <= high if with_high else value < high)

@@ -1,6 +1,6 @@
 """A training from phase to phase: the head first, then what is thawed, each with what it keeps and what it caches."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,10 +15,12 @@ from tlkit.transfer.callbacks import Watch
 from tlkit.transfer.checkpoint import State, phase_of
 from tlkit.transfer.features import Features, NoRoomError, Wanted, cut, features_of
 from tlkit.transfer.loop import RETRIES, Training
+from tlkit.transfer.lr_finder import Find, Finds
 from tlkit.transfer.mix import mixer
-from tlkit.transfer.plans import Phase
+from tlkit.transfer.plans import Phase, plan
 from tlkit.transfer.schedule import Schedule
 from tlkit.transfer.source import Source, cached_source, pixel_source
+from tlkit.transfer.sweep import sweep
 from tlkit.transfer.training import Recipe
 
 if TYPE_CHECKING:
@@ -65,10 +67,15 @@ def train(prepared: "Prepared", folder: Path, progress: Progress) -> Trained:
     first = min(phase_of(folder), len(decided.phases) - 1)
     before: State | None = None
     watch = Watch(prepared.callbacks, without_auxiliaries(prepared.model), epochs=decided.epochs)
-    for phase in decided.phases[first:]:
+    finds = Finds(folder)
+    settled = [replace(one, learning_rate=one.learning_rate or finds.rate(i)) for i, one in enumerate(decided.phases)]
+    for number in range(first, len(settled)):
+        phase = settled[number]
         model = _model(prepared, phase)
         source, features = make_source(prepared, model, phase, progress)
-        schedule = _schedule(prepared, phase)
+        if phase.learning_rate is None:
+            phase = settled[number] = _found(prepared, number, source, finds, progress)
+        schedule = schedule_of(prepared, phase)
         augmentation = _augmentation(prepared, phase)
         training = Training(
             source,
@@ -96,7 +103,7 @@ def train(prepared: "Prepared", folder: Path, progress: Progress) -> Trained:
         state=before,
         finished=finished,
         schedule=schedule,
-        phases=[_about(prepared, one) for one in decided.phases],
+        phases=[_about(prepared, one) for one in settled],
         augment=None if augmentation is None else augmentation.to_dict(),
     )
 
@@ -118,8 +125,45 @@ def _title(prepared: "Prepared", phase: Phase) -> str:
     return f"Training from {stages[len(phase.frozen)]} on" if phase.frozen else "Training all stages"
 
 
-def _schedule(prepared: "Prepared", phase: Phase) -> Schedule:
+def _found(prepared: "Prepared", number: int, source: Source, finds: Finds, progress: Progress) -> Phase:
+    """Looks for the learning rate of a phase, and keeps it before anything is trained with it."""
+    phase = prepared.decided.phases[number]
+    find = find_rate(prepared, phase, progress, source)
+    if find.learning_rate is None:
+        usual = (
+            plan(replace(prepared.options, learning_rate=None), prepared.decided.choice).phases[number].learning_rate
+        )
+        progress.warn(f"The loss falls at no learning rate of the sweep, so the usual one is taken: {usual:g}")
+        find = replace(find, learning_rate=usual)
+    else:
+        progress.say(f"--learning-rate auto: {find.learning_rate:.2g}, where the loss falls most steeply")
+    finds.add(number, find)
+    return replace(phase, learning_rate=find.learning_rate)
+
+
+def find_rate(prepared: "Prepared", phase: Phase, progress: Progress, source: Source | None = None) -> Find:
+    """Sweeps through learning rates for a phase of the model as it is, and leaves it so."""
+    model = _model(prepared, phase)
+    if source is None:
+        source, _ = make_source(prepared, model, phase, progress)
+    return sweep(
+        source,
+        np.array([photo.label for photo in prepared.photos.train]),
+        batch_size=prepared.options.batch_size,
+        frozen=phase.frozen,
+        recipe=_recipe(prepared, model, phase),
+        stages=prepared.decided.architecture.stages,
+        seed=prepared.options.seed,
+        progress=progress,
+        title=_title(prepared, phase),
+        sampling=prepared.options.sampling,
+    )
+
+
+def schedule_of(prepared: "Prepared", phase: Phase) -> Schedule:
+    """Returns how a phase is trained; its learning rate is known."""
     options = prepared.options
+    assert phase.learning_rate is not None
     return Schedule(
         epochs=phase.epochs,
         batch_size=options.batch_size,
@@ -131,10 +175,11 @@ def _schedule(prepared: "Prepared", phase: Phase) -> Schedule:
 
 def _recipe(prepared: "Prepared", phase: Phase, model: keras.Model) -> Recipe:
     options, auxiliaries = prepared.options, prepared.auxiliaries if len(model.outputs) > 1 else None
+    alone = options.head_weight_decay if phase.frozen == prepared.decided.architecture.stages else None
     return Recipe(
         batch_norm=prepared.decided.batch_norm,
         layer_decay=options.layer_decay,
-        weight_decay=options.weight_decay,
+        weight_decay=options.weight_decay if alone is None else alone,
         label_smoothing=phase.label_smoothing,
         ema=options.ema,
         auxiliary_weight=0.0 if auxiliaries is None else auxiliaries.loss_weight,
@@ -166,20 +211,11 @@ def make_source(
     """Chooses between cached features and pixels."""
     options, photos, spec = prepared.options, prepared.photos, prepared.spec
     augmentation, count = _augmentation(prepared, phase), len(photos.classes)
-    weights = np.ones(count)
-    if options.class_weight == "auto":
-        weights = metrics.balanced_class_weights(np.array([photo.label for photo in photos.train]), count)
+    weights = class_weights(prepared)
     parts = cut(model, phase.frozen) if phase.cached else None
     if parts is not None:
-        wanted = Wanted(
-            root=photos.root,
-            plain=photos.held_out if augmentation is not None else photos.train + photos.held_out,
-            viewed=photos.train,
-            augmentation=augmentation,
-            spec=spec,
-        )
         try:
-            features = features_of(parts, wanted, progress=progress)
+            features = features_of(parts, _wanted(prepared, augmentation), progress=progress)
         except NoRoomError as err:
             progress.warn(f"Training goes uncached and so slower: {err}.")
         else:
@@ -193,3 +229,42 @@ def make_source(
         progress.say(f"Frozen stages are computed in every epoch: {which} {why}, so there is nothing to cache")
     mix = None if phase.mix == "none" else mixer(phase.mix, classes=count, seed=options.seed)
     return pixel_source(model, photos, spec, weights, augmentation, mix), None
+
+
+def class_weights(prepared: "Prepared") -> np.ndarray:
+    """Returns the weight of each class in the loss, `[classes]`."""
+    photos, count = prepared.photos, len(prepared.photos.classes)
+    if prepared.options.class_weight != "auto":
+        return np.ones(count)
+    return metrics.balanced_class_weights(np.array([photo.label for photo in photos.train]), count)
+
+
+def _wanted(prepared: "Prepared", augmentation: Augmentation | None) -> Wanted:
+    photos = prepared.photos
+    return Wanted(
+        root=photos.root,
+        plain=photos.held_out if augmentation is not None else photos.train + photos.held_out,
+        viewed=photos.train,
+        augmentation=augmentation,
+        spec=prepared.spec,
+    )
+
+
+def head_features(prepared: "Prepared", progress: Progress) -> tuple[list[np.ndarray], np.ndarray] | str:
+    """Returns what the first phase, which trains the head alone, trains on; the training takes the same from the cache.
+
+    Returns:
+        Features of the training photos, one array `[photos, features]` for each view, and those of the validation
+        photos; or why there are none.
+    """
+    phase, photos = prepared.decided.phases[0], prepared.photos
+    augmentation = _augmentation(prepared, phase)
+    parts = cut(without_auxiliaries(prepared.model), phase.frozen)
+    assert parts is not None  # there are stages
+    try:
+        features = features_of(parts, _wanted(prepared, augmentation), progress=progress)
+    except NoRoomError as err:
+        return str(err)
+    views = [None] if augmentation is None else range(augmentation.views or 0)
+    rows = [features.rows(photos.train, view) for view in views]
+    return [np.asarray(features.array[one]) for one in rows], np.asarray(features.array[features.rows(photos.val)])

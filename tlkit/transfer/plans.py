@@ -29,7 +29,7 @@ class Phase:
         frozen: Stages, a prefix of the architecture's.
         first_epoch: From 0.
         epochs: At most.
-        learning_rate: After the phase's own warm-up; a cosine takes it to 0.
+        learning_rate: After the phase's own warm-up; a cosine takes it to 0. None: to be found when the phase begins.
         augment: A level of `tlkit.data.augment.LEVELS`.
         views: How many views of each photo there are; None makes new ones in every epoch.
         patience: Epochs without a smaller validation loss before the phase ends; 0 never ends it early.
@@ -41,7 +41,7 @@ class Phase:
     frozen: tuple[str, ...]
     first_epoch: int
     epochs: int
-    learning_rate: float
+    learning_rate: float | None
     augment: str
     views: int | None
     patience: int
@@ -108,8 +108,8 @@ class Plan:
         return self.phases[-1].frozen
 
     @property
-    def learning_rate(self) -> float:
-        """Of the last phase."""
+    def learning_rate(self) -> float | None:
+        """Of the last phase; None: to be found."""
         return self.phases[-1].learning_rate
 
     def to_freeze(self) -> dict[str, Any]:
@@ -146,6 +146,7 @@ def plan(options: FinetuneOptions, choice: Choice | None = None) -> Plan:
         whole = own_data or architecture.foreign == "file"
         size = architecture.input_size if whole else architecture.smallest(head)
     registry.check_input_size(architecture, head, size)
+    registry.check_head_width(head, options.head_width)
     if options.parent is not None:
         weights = str(Path(options.parent) / "model.keras")
     else:
@@ -176,7 +177,10 @@ def plan(options: FinetuneOptions, choice: Choice | None = None) -> Plan:
         head=head,
         input_size=size,
         epochs=epochs,
-        builder={} if options.width is None else {"width_multiplier": options.width},
+        builder={
+            **({} if options.width is None else {"width_multiplier": options.width}),
+            **({} if not options.head_width else {"head_width": options.head_width}),
+        },
         decode=options.decode,
     )
 
@@ -207,9 +211,9 @@ def _phases(
     parts = periods(freeze, architecture.stages, epochs)
     for period in parts:
         tuned = weights != "none" and period.frozen != architecture.stages  # pretrained stages are trained
-        rate = options.learning_rate or _rate(architecture, tuned=tuned, thawed=bool(found))
-        if len(parts) > 1 and not tuned:
-            rate = max(rate, FAST)  # a head before thawing learns fast, whatever the stages take
+        rate = _rate(options, architecture, tuned=tuned, thawed=bool(found), only=len(parts) == 1)
+        if period.frozen == architecture.stages and options.head_learning_rate is not None:
+            rate = options.head_learning_rate
         mix = options.mix if tuned or len(parts) == 1 else "none"  # a head before thawing is better served by the cache
         cached = bool(period.frozen) and options.cache and batch_norm != "train" and mix == "none"
         augment = options.augment or ("light" if tuned and not period.frozen else "none")
@@ -236,9 +240,17 @@ def _smoothing(options: FinetuneOptions, *, tuned: bool) -> float:
     return SMOOTHING if tuned else 0.0
 
 
-def _rate(architecture: Architecture, *, tuned: bool, thawed: bool) -> float:
+def _rate(
+    options: FinetuneOptions, architecture: Architecture, *, tuned: bool, thawed: bool, only: bool
+) -> float | None:
+    """Decides the learning rate of a period; None: to be found when it begins."""
+    if options.learning_rate == "auto":
+        return None
     if not tuned:
-        return FAST
+        # A head before thawing learns fast, whatever the stages take.
+        return options.learning_rate or FAST if only else max(options.learning_rate or FAST, FAST)
+    if options.learning_rate:
+        return options.learning_rate
     if not thawed or architecture.foreign:
         return SLOW
     return THAWED_BARE if architecture.trainable_params is None else THAWED

@@ -83,6 +83,7 @@ def compile_for_training(
     frozen: Sequence[str] = (),
     recipe: Recipe | None = None,
     stages: Sequence[str] = (),
+    rate: keras.optimizers.schedules.LearningRateSchedule | None = None,
 ) -> Compiled:
     """Sets `trainable`, builds the optimizer, and makes the step: what training needs, in the order that Keras needs.
 
@@ -96,6 +97,7 @@ def compile_for_training(
         frozen: Names of stages; their batch norms stay in inference mode and their statistics do not move.
         recipe: How a step is made.
         stages: Of the architecture, from input to output; for `layer_decay`.
+        rate: Learning rates of the steps instead.
     """
     recipe = recipe or Recipe()
     for layer in model.layers:
@@ -103,7 +105,7 @@ def compile_for_training(
         if isinstance(layer, keras.layers.BatchNormalization) and recipe.batch_norm != "with its stage":
             layer.trainable = recipe.batch_norm == "train"
     warmup = max(1, round(WARMUP * steps))
-    rate = keras.optimizers.schedules.CosineDecay(
+    rate = rate or keras.optimizers.schedules.CosineDecay(
         initial_learning_rate=schedule.learning_rate / (warmup + 1),  # from 0, the first step would be lost
         decay_steps=max(1, steps - warmup),
         warmup_target=schedule.learning_rate,
