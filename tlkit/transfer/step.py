@@ -6,12 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import keras
 
-from tlkit.errors import OptionError
-
 if TYPE_CHECKING:
     from tlkit.transfer.training import Recipe
-
-BACKENDS = ("tensorflow",)  # each with a module `step_<backend>` of its own
 
 # From pixels or features, labels (`[N]` classes, or `[N, classes]` shares of them) and weights of a batch to the sum of
 # its losses and the number of right answers.
@@ -28,16 +24,9 @@ def make_step(
         optimizer: Built for the model's trainable variables.
         recipe: How the step is made.
         averages: Of the trainable variables, moved along; empty without.
-
-    Raises:
-        OptionError: the backend has no step.
     """
-    backend = keras.backend.backend()
-    if backend not in BACKENDS:
-        raise OptionError(
-            f"Training does not run on the {backend} backend of Keras. Set KERAS_BACKEND to {' or '.join(BACKENDS)}."
-        )
-    return import_module(f"tlkit.transfer.step_{backend}").make_step(model, optimizer, recipe, averages)
+    module = import_module(f"tlkit.transfer.step_{keras.backend.backend()}")
+    return module.make_step(model, optimizer, recipe, averages)
 
 
 def move_averages(
