@@ -78,6 +78,8 @@ def import_keras() -> None:
     if hide:
         sys.modules["sklearn"] = None  # type: ignore[assignment]
     try:
+        if (backend := keras_backend()) != "tensorflow":
+            require(backend, extra=backend)
         importlib.import_module("keras")
     finally:
         if hide:

@@ -1,6 +1,8 @@
 """What the backend of Keras means for a training, known before Keras is imported."""
 
 from importlib.metadata import version
+from pathlib import Path
+from typing import Any
 
 from tlkit.errors import OptionError
 from tlkit.lazy import keras_backend
@@ -24,6 +26,20 @@ def check_backend(options: FinetuneOptions) -> None:
         raise OptionError(
             f"--augment {options.augment} needs the TensorFlow backend, and Keras takes {backend!r}. Leave --augment "
             "out, or unset KERAS_BACKEND."
+        )
+
+
+def check_same_backend(folder: Path, manifest: dict[str, Any]) -> None:
+    """Checks that a run goes on where it was begun: another backend draws other random numbers.
+
+    Raises:
+        OptionError: it does not.
+    """
+    before, now = manifest["versions"].get("backend", "tensorflow"), keras_backend()
+    if before != now:
+        raise OptionError(
+            f"{folder} was begun with Keras' backend {before!r}, and this process takes {now!r}. Set "
+            f"KERAS_BACKEND={before} to go on with it, or leave --resume out to begin anew."
         )
 
 

@@ -17,6 +17,7 @@ from tlkit.lazy import import_keras
 from tlkit.lock import exclusive
 from tlkit.manifest import ARTIFACTS, CHECKPOINTS, NAME, check_place, create_run, read_manifest, sweep, write_manifest
 from tlkit.progress import Progress
+from tlkit.transfer.backend import check_same_backend
 from tlkit.transfer.options import NO_FILE, FinetuneOptions
 from tlkit.transfer.plans import Choice, Plan, plan
 from tlkit.transfer.record import (
@@ -105,6 +106,7 @@ def resume(
             shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)  # a kill in the very last moment leaves it
             progress.say(f"{folder} is complete: there is nothing to go on with")
             return folder
+        check_same_backend(folder, manifest)
         decided = plan(options, Choice.from_manifest(manifest["freeze"]))
         check_base(folder, manifest, decided)
         photos = recorded_photos(folder, manifest, decided, data, x)
