@@ -1,4 +1,4 @@
-"""Steps of training on any backend, from given weights: `python -m tests.transfer.step_case GIVEN.npz OUT.npz`."""
+"""Steps of training on any backend, from given weights: `python -m tests.transfer.step_case GIVEN OUT CASE...`."""
 
 import sys
 
@@ -83,7 +83,7 @@ def make(path):
 if __name__ == "__main__":
     given = np.load(sys.argv[1])
     found = {}
-    for case in CASES:
+    for case in sys.argv[3:]:
         values, told = train(case, given)
         found |= {f"{case} {i}": value for i, value in enumerate(values)} | {f"{case} told": told}
     assert "tensorflow" not in sys.modules
