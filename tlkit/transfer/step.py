@@ -1,7 +1,6 @@
 """The training step of whichever backend Keras runs on."""
 
 from collections.abc import Callable, Sequence
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -15,7 +14,12 @@ TrainOnBatch = Callable[[Any, Any, Any], tuple[float, float]]
 
 
 def make_step(
-    model: keras.Model, optimizer: keras.optimizers.Optimizer, recipe: "Recipe", averages: Sequence[keras.Variable]
+    model: keras.Model,
+    optimizer: keras.optimizers.Optimizer,
+    recipe: "Recipe",
+    averages: Sequence[keras.Variable],
+    *,
+    batch_size: int,
 ) -> TrainOnBatch:
     """Returns one step: cross-entropy of the logits, weighted, its gradients, and the update.
 
@@ -24,9 +28,15 @@ def make_step(
         optimizer: Built for the model's trainable variables.
         recipe: How the step is made.
         averages: Of the trainable variables, moved along; empty without.
+        batch_size: Photos in the largest batch.
     """
-    module = import_module(f"tlkit.transfer.step_{keras.backend.backend()}")
-    return module.make_step(model, optimizer, recipe, averages)
+    if keras.backend.backend() == "jax":
+        from tlkit.transfer import step_jax
+
+        return step_jax.make_step(model, optimizer, recipe, averages, batch_size=batch_size)
+    from tlkit.transfer import step_tensorflow
+
+    return step_tensorflow.make_step(model, optimizer, recipe, averages)
 
 
 def move_averages(

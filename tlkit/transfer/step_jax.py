@@ -1,8 +1,9 @@
 """One training step with the JAX backend: forward, backward and update as one compiled function.
 
-JAX compiles for each shape. Where nothing in the model looks across photos, a batch that is smaller than the largest so
-far, as the last of an epoch is, is filled up with photos that count for nothing; where batch norms are trained it would
-change their statistics, so there a second shape is compiled.
+JAX compiles for each shape. Where nothing in the model looks across photos, a batch that is smaller than the others, as
+the last of an epoch is, is filled up with photos that count for nothing; where batch norms are trained that would change
+their statistics, so there a second shape is compiled. Up to the batch size and no less, whichever batch came first: what
+dropout draws depends on the shape, and a training that goes on has to draw what it would have drawn.
 """
 
 from collections.abc import Callable, Sequence
@@ -22,7 +23,12 @@ Values = list[jax.Array]
 
 
 def make_step(
-    model: keras.Model, optimizer: keras.optimizers.Optimizer, recipe: Recipe, averages: Sequence[keras.Variable]
+    model: keras.Model,
+    optimizer: keras.optimizers.Optimizer,
+    recipe: Recipe,
+    averages: Sequence[keras.Variable],
+    *,
+    batch_size: int,
 ) -> TrainOnBatch:
     """Returns one step, as `tlkit.transfer.step.make_step` says; the variables hold their new values after each."""
     classes = model.outputs[0].shape[-1]
@@ -47,12 +53,10 @@ def make_step(
         return after, count * losses, right
 
     compiled = jax.jit(step, donate_argnums=0)
-    pads, largest = _is_per_photo(model), 0
+    rows = batch_size if _is_per_photo(model) else 0
 
     def run(x: Any, labels: Any, weights: Any) -> tuple[float, float]:  # noqa: ANN401
-        nonlocal largest
-        largest = max(largest, len(x)) if pads else len(x)
-        batch = tuple(padded(part, largest) for part in (x, one_hot(labels, classes), weights))
+        batch = tuple(padded(part, rows) for part in (x, one_hot(labels, classes), weights))
         now = tuple([variable.value for variable in part] for part in moved)
         after, losses, right = compiled(now, [one.value for one in frozen], batch, np.float32(len(x)))
         for part, values in zip(moved, after, strict=True):

@@ -117,7 +117,7 @@ def compile_for_training(
     start = [keras.ops.copy(variable.value) for variable in trained] if recipe.ema else []
     averages = [keras.Variable(value, trainable=False) for value in start]
     return Compiled(
-        train_on_batch=make_step(model, optimizer, recipe, averages),
+        train_on_batch=make_step(model, optimizer, recipe, averages, batch_size=schedule.batch_size),
         optimizer=optimizer,
         variables=[variable for layer in model.layers if layer.trainable for variable in layer.variables],
         averages=averages,
