@@ -1,9 +1,9 @@
 """One training step with the JAX backend: forward, backward and update as one compiled function.
 
 JAX compiles for each shape. Where nothing in the model looks across photos, a batch that is smaller than the others, as
-the last of an epoch is, is filled up with photos that count for nothing; where batch norms are trained that would change
-their statistics, so there a second shape is compiled. Up to the batch size and no less, whichever batch came first: what
-dropout draws depends on the shape, and a training that goes on has to draw what it would have drawn.
+the last of an epoch is, is filled up with photos that count for nothing; where batch norms are trained that would
+change their statistics, so there a second shape is compiled. Up to the batch size and no less, whichever batch came
+first: what dropout draws depends on the shape, and a training that goes on has to draw what it would have drawn.
 """
 
 from collections.abc import Callable, Sequence
