@@ -69,6 +69,16 @@ def photo(seed=0, size=(48, 36)):
     return Image.fromarray(np.clip(values, 0, 255).astype(np.uint8))
 
 
+def scene(seed=0, size=(160, 120)):
+    """A picture of a few soft shapes, as photos are from afar: what is left of it when it is made small tells it."""
+    random = np.random.default_rng(seed)
+    shapes = np.clip(128 + 45 * random.normal(size=(5, 6, 3)), 0, 255).astype(np.uint8)
+    values = np.asarray(Image.fromarray(shapes).resize(size, Image.Resampling.BICUBIC)) + random.normal(
+        0, 6, size[::-1] + (1,)
+    )
+    return Image.fromarray(np.clip(values, 0, 255).astype(np.uint8))
+
+
 def coloured(label, seed, size=(40, 40)):
     """A photo whose colour tells its class."""
     random = np.random.default_rng(1000 * label + seed)

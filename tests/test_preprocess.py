@@ -183,6 +183,57 @@ def test_a_crop_fraction_keeps_the_aspect_ratio_of_a_stretched_photo(tmp_path):
     assert (spec.load(saved(tmp_path, Image.fromarray(values), "a.png")) == 255).all()
 
 
+def scaled(size=24, **options):
+    return PreprocessSpec(input_size=size, decode="scaled", **options)
+
+
+@pytest.mark.parametrize(
+    ("sides", "by"), [((71, 400), 1), ((72, 400), 2), ((143, 143), 2), ((144, 144), 4), ((5000, 288), 8), ((20, 20), 1)]
+)
+def test_scaled_leaves_half_as_much_again_as_the_input(sides, by):
+    assert scaled().scale(*sides) == by
+    assert SPEC.scale(*sides) == 1
+
+
+def test_the_scale_is_that_of_what_is_kept():
+    assert scaled(24, crop_fraction=0.5).scale(286, 400) == 2
+    assert scaled(24, crop_fraction=0.5).scale(288, 400) == 4
+
+
+def test_a_jpeg_decoded_scaled_is_nearly_what_it_is_decoded_in_full(tmp_path):
+    """Sides that no scale divides, so a box that is off by part of a pixel would show."""
+    for size in ((401, 299), (155, 203), (997, 1003)):
+        path = saved(tmp_path, photo(2, (30, 20)).resize(size), "a.jpg", quality=95)
+        for options in ({}, {"resize": "crop", "crop_fraction": 0.875}):
+            full = PreprocessSpec(input_size=24, **options).load(path).astype(int)
+            found = scaled(**options).load(path)
+            assert np.array_equal(found, scaled(**options).load(path.read_bytes()))
+            assert 0 < np.abs(found - full).max()
+            assert np.abs(found - full).mean() < 1.5
+            assert abs((found - full).mean()) < 0.5
+
+
+def test_scaled_changes_nothing_but_large_jpeg_photos(tmp_path):
+    assert np.array_equal(*(s.load(saved(tmp_path, photo(0, (70, 70)), "a.jpg")) for s in (SPEC, scaled())))
+    assert np.array_equal(*(s.load(saved(tmp_path, photo(0, (300, 300)), "a.png")) for s in (SPEC, scaled())))
+    assert np.array_equal(*(s.load(saved(tmp_path, photo(0, (300, 300)), "a.webp")) for s in (SPEC, scaled())))
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_scaled_turns_photos_as_full_does(tmp_path, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = saved(tmp_path, photo(1, (12, 8)).resize((301, 199)), "a.jpg", exif=exif, quality=95)
+    assert np.abs(scaled().load(path).astype(int) - SPEC.load(path)).mean() < 1.5
+
+
+@pytest.mark.real_data
+def test_scaled_is_within_one_grey_level_on_average_on_real_photos(shared):
+    files = sorted((shared / "data" / "ants_bees" / "test").rglob("*.jpg"))[::8]
+    apart = [np.abs(scaled(64).load(path).astype(int) - PreprocessSpec(input_size=64).load(path)) for path in files]
+    assert 0 < np.mean(apart) < 1.0
+
+
 def test_a_spec_survives_its_dictionary():
     spec = PreprocessSpec(input_size=96, resize="crop", crop_fraction=0.875)
     assert PreprocessSpec.from_dict(spec.to_dict()) == spec

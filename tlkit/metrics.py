@@ -65,3 +65,30 @@ def balanced_class_weights(labels: np.ndarray, classes: int) -> np.ndarray:
     """Returns `[classes]` weights, inverse to the frequency of each class in `labels`, with a mean of 1 over images."""
     counts = np.bincount(labels, minlength=classes)
     return len(labels) / (classes * np.maximum(counts, 1))
+
+
+def suspects(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Returns indices of the images whose label the model contradicts with confidence, the clearest first.
+
+    An image is one when its most probable class is not its label, and at least as probable as that class is on average
+    for images that are labelled with it (Northcutt et al., Confident Learning, arXiv:1911.00068, equation 2): the
+    threshold of each class is its own, so neither a class of which the model is never sure nor an overconfident model
+    floods the list. They are ranked by how much more probable that class is than the label.
+
+    Departure: the paper also counts classes that reach their threshold without being the most probable one.
+
+    Args:
+        probabilities: `[images, classes]`, of images on which the model was not trained.
+        labels: `[images]` class indices. For a class that no image has, the threshold is that of all images.
+    """
+    if not len(labels):
+        return np.empty(0, int)
+    rows = np.arange(len(labels))
+    confidence = probabilities[rows, labels].astype(np.float64)
+    counts = np.bincount(labels, minlength=probabilities.shape[1])
+    sums = np.bincount(labels, weights=confidence, minlength=probabilities.shape[1])
+    thresholds = np.where(counts, sums / np.maximum(counts, 1), confidence.mean())
+    predicted = probabilities.argmax(axis=1)
+    highest = probabilities[rows, predicted].astype(np.float64)
+    contradicted = np.flatnonzero((predicted != labels) & (highest >= thresholds[predicted]))
+    return contradicted[np.argsort(-(highest - confidence)[contradicted], kind="stable")]

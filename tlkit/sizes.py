@@ -46,3 +46,11 @@ def bytes_in(path: Path) -> int:
             return sum(bytes_in(Path(entry.path)) for entry in entries)
     except OSError:
         return 0
+
+
+def time_text(seconds: float) -> str:
+    """Returns a time as people say it, to two digits at most: `40 seconds`, `12 minutes`, `3.5 hours`."""
+    for unit, size in (("days", 86400.0), ("hours", 3600.0), ("minutes", 60.0)):
+        if seconds >= 1.5 * size:
+            return f"{seconds / size:.2g} {unit}"
+    return f"{max(1, round(seconds))} seconds"

@@ -75,6 +75,7 @@ def test_the_command_reference_is_what_help_prints():
         ["cache", "clear", "--yes"],
         ["weights"],
         ["doctor", "--help"],
+        ["inspect", "--help"],
     ],
     ids=" ".join,
 )

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tlkit.data.augment import Augmentation
+from tlkit.data.augment import LEVELS, Augmentation
 from tlkit.data.discover import discover
 from tlkit.data.pipeline import Batch, Pixels
 from tlkit.preprocess import PreprocessSpec
@@ -61,6 +61,39 @@ def test_light_never_mirrors_and_strong_does():
         sides[level] = np.mean(made[:, 8:24, 4:12].mean((1, 2, 3)) > made[:, 8:24, 20:28].mean((1, 2, 3)))
     assert sides["light"] == 1.0
     assert 0.2 < sides["strong"] < 0.8
+
+
+def drawn(**values):
+    """The key that draws these values, from -1 to 1, and 0 for the rest."""
+    order = ("degrees", "x", "y", "zoom", "brightness", "contrast", "side")
+    numbers = [values.get(name, 1e-9 if name == "side" else 0) for name in order] + [0]
+    return tf.constant([[min(2**32 - 1, round((number + 1) * 2**31)) for number in numbers]], tf.uint32)
+
+
+@pytest.mark.parametrize("level", ["light", "strong"])
+def test_a_level_means_what_its_table_says(level):
+    augmentation, table = Augmentation(level, views=None, seed=0), LEVELS[level]
+    image = tf.constant(np.asarray(photo(3, (40, 40)))[None], tf.float32)
+
+    def view(**values):
+        return augmentation.apply(image, drawn(**values)).numpy()[0]
+
+    plain = image.numpy()[0]
+    assert np.abs(view() - plain).max() < 0.01
+    pixels = round(40 * table.shift)
+    assert np.abs(view(x=1)[:, :-pixels] - plain[:, pixels:]).max() < 0.1
+    assert np.abs(view(y=-1)[pixels:] - plain[:-pixels]).max() < 0.1
+    assert np.abs(view(brightness=0.5) - np.clip(plain + 127.5 * table.brightness, 0, 255)).max() < 0.1
+    turned = tf.keras.preprocessing.image.apply_affine_transform(
+        plain, theta=table.degrees, channel_axis=2, row_axis=0, col_axis=1, order=1
+    )
+    assert np.abs(view(degrees=1) - turned)[10:30, 10:30].mean() < 1
+    if level == "strong":
+        assert np.abs(view(side=-1) - plain[:, ::-1]).max() < 0.01
+        assert view(contrast=1).std() > 1.1 * plain.std()
+        assert view(contrast=-1).std() < 0.9 * plain.std()
+    else:
+        assert np.array_equal(view(side=-1, contrast=1), view())
 
 
 def test_the_pipeline_gives_the_views_that_batches_name(make_folder):

@@ -1,12 +1,15 @@
 """The tf.data pipeline against the reference, on every kind of file."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from PIL import Image
 
-from tlkit.data import pipeline
+from tlkit.data import fast, pipeline
 from tlkit.data.discover import Photo, discover
-from tlkit.data.pipeline import Batch, Pixels, in_order
+from tlkit.data.pipeline import Batch, Pixels, are_large, in_order
 from tlkit.errors import DataError
 from tlkit.preprocess import PreprocessSpec
 
@@ -45,11 +48,20 @@ def collect(pixels, batches):
         return [(indices.numpy(), values.numpy()) for indices, values in pixels.dataset(map(Batch, batches))]
 
 
-def test_the_pipeline_is_within_one_grey_level_of_the_reference(awkward):
+@pytest.mark.parametrize(
+    "spec",
+    [
+        SPEC,
+        PreprocessSpec(input_size=32, decode="scaled"),
+        PreprocessSpec(input_size=17, decode="scaled", resize="crop", crop_fraction=0.8),
+        PreprocessSpec(input_size=17, resize="crop", crop_fraction=0.8),
+    ],
+)
+def test_the_pipeline_is_within_one_grey_level_of_the_reference(awkward, spec):
     root, photos = awkward
-    for indices, values in collect(Pixels(root, photos, SPEC), in_order(len(photos), 5)):
+    for indices, values in collect(Pixels(root, photos, spec), in_order(len(photos), 5)):
         for index, got in zip(indices, values, strict=True):
-            expected = SPEC.load(root / photos[index].path).astype(int)
+            expected = spec.load(root / photos[index].path).astype(int)
             assert np.abs(got - expected).max() <= 1, photos[index].path
 
 
@@ -65,12 +77,26 @@ def test_batches_come_in_the_order_given(awkward):
 def test_a_photo_is_decoded_once_when_all_fit_into_memory(awkward, monkeypatch):
     root, photos = awkward
     decoded = []
-    load = PreprocessSpec.load
-    monkeypatch.setattr(PreprocessSpec, "load", lambda self, path: decoded.append(path) or load(self, path))
+    load = pipeline.fast.load
+    monkeypatch.setattr(pipeline.fast, "load", lambda spec, path: decoded.append(path) or load(spec, path))
     pixels = Pixels(root, photos, SPEC)
     for _ in range(3):
         pixels.load(range(len(photos)))
     assert len(decoded) == len(photos)
+
+
+def test_as_many_photos_are_kept_as_fit_into_memory(awkward, monkeypatch):
+    root, photos = awkward
+    decoded = []
+    load = pipeline.fast.load
+    monkeypatch.setattr(pipeline.fast, "load", lambda spec, path: decoded.append(path) or load(spec, path))
+    whole = Pixels(root, photos, SPEC).load(range(len(photos)))
+    decoded.clear()
+    monkeypatch.setattr(pipeline, "KEEP_BYTES", 5 * 32 * 32 * 3)
+    pixels = Pixels(root, photos, SPEC)
+    for order in (range(len(photos)), range(len(photos))[::-1], [0, 11, 0]):
+        assert np.array_equal(pixels.load(order), whole[list(order)])
+    assert len(decoded) == 12 + 7 + 1
 
 
 def test_photos_that_dont_fit_into_memory_are_decoded_again(awkward, monkeypatch):
@@ -101,3 +127,52 @@ def test_real_photos_are_within_one_level_of_tensorflows_antialiased_resize(shar
         decoded = tf.io.decode_jpeg(content, channels=3, dct_method="INTEGER_ACCURATE")
         resized = np.round(tf.image.resize(decoded, (224, 224), antialias=True).numpy())
         assert np.abs(got - resized).max() <= 1
+
+
+@pytest.mark.real_data
+def test_what_the_fast_libraries_make_is_within_one_level_on_real_photos(shared):
+    pytest.importorskip("cykooz_resizer", reason="pip install 'tlkit[fast]'")
+    assert fast.is_fast()
+    root = shared / "data" / "ants_bees" / "test"
+    for decode, size in (("full", 224), ("scaled", 64)):
+        spec = PreprocessSpec(input_size=size, decode=decode)
+        for found in discover(root).photos["all"][::10]:
+            content = (root / found.path).read_bytes()
+            made = fast._jpeg(spec, content)
+            assert made is not None, found.path
+            assert np.abs(made.astype(int) - spec.load(content)).max() <= 1
+
+
+def test_photos_much_larger_than_the_input_are_told_apart(tmp_path):
+    spec = PreprocessSpec(input_size=32)
+    for size, format_name, large in (
+        ((400, 300), "JPEG", True),
+        ((150, 150), "JPEG", False),
+        ((400, 300), "PNG", False),
+    ):
+        photo(0, size).save(tmp_path / "a", format_name)
+        assert are_large(tmp_path, [Photo("a", 0, "a")] * 3, spec) == large
+    photo(0, (400, 300)).save(tmp_path / "a", "JPEG")
+    assert not are_large(tmp_path, [Photo("a", 0, "a")], PreprocessSpec(input_size=32, decode="scaled"))
+    assert not are_large(tmp_path, [Photo("gone", 0, "a")], spec)
+
+
+@pytest.mark.slow
+def test_memory_is_bounded_by_what_is_decoded_at_once(tmp_path):
+    """A process of its own decodes photos of 36 MB, as RGB, each: many more than threads."""
+    photo(0, (800, 600)).resize((4000, 3000)).save(tmp_path / "a.jpg", quality=80)
+    script = """
+import resource, sys
+from pathlib import Path
+from tlkit.data.discover import Photo
+from tlkit.data.pipeline import Pixels
+from tlkit.preprocess import PreprocessSpec
+pixels = Pixels(Path(sys.argv[1]), [Photo("a.jpg", 0, "")] * 64, PreprocessSpec(input_size=96), keep=False)
+pixels.load(range(2))
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+pixels.load(range(64))
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before, pixels.workers)
+"""
+    done = subprocess.run([sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, check=True)
+    grown, workers = map(int, done.stdout.split())
+    assert grown * 1024 < workers * 3 * 48e6  # pixels of four bytes, their conversion and the resize's

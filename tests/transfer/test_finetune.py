@@ -249,6 +249,7 @@ def test_defaults_suit_the_rest(values, expected):
         ({"dropout": 1.0}, "--dropout must be at least 0 and below 1"),
         ({"class_weight": "balanced"}, "--class-weight takes auto or none"),
         ({"head": "mlp"}, "--head takes gap or original"),
+        ({"decode": "half"}, "--decode takes full or scaled, not 'half'"),
     ],
 )
 def test_options_that_cant_be_are_refused_before_anything_is_read(values, message):

@@ -1,12 +1,15 @@
 """`tlkit finetune`."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
 
 from tlkit.cli.common import HELP, INTERRUPTED, json_option, print_json, print_table, runs_option
+
+if TYPE_CHECKING:
+    from tlkit.transfer.options import FinetuneOptions
 
 
 @click.command("finetune", context_settings=HELP)
@@ -63,9 +66,8 @@ from tlkit.cli.common import HELP, INTERRUPTED, json_option, print_json, print_t
 @click.option(
     "--patience",
     type=click.IntRange(0),
-    default=8,
-    show_default=True,
-    help="Stop after this many epochs without a smaller validation loss; 0: never.",
+    help="Stop after this many epochs without a smaller validation loss; 0: never. Default: 8, and 0 for "
+    "stages that are thawed after the head.",
 )
 @click.option(
     "--class-weight",
@@ -143,15 +145,33 @@ from tlkit.cli.common import HELP, INTERRUPTED, json_option, print_json, print_t
 @click.option(
     "--max-thaw-drop",
     type=click.FloatRange(0, 1),
-    default=0.05,
+    default=0.1,
     show_default=True,
     metavar="SHARE",
-    help="Return to the best weights if the first epoch of thawed stages loses more validation accuracy.",
+    help="Return to the best weights if the first epoch of thawed stages loses more validation accuracy than this and "
+    "chance.",
+)
+@click.option(
+    "--plan", "only_plan", is_flag=True, help="Print what would be trained, when, at which rate and how long."
+)
+@click.option(
+    "--decode",
+    type=click.Choice(["full", "scaled"]),
+    default="full",
+    show_default=True,
+    help="scaled: rebuild JPEG photos much larger than the input at a half to an eighth, several times faster.",
 )
 @click.option("--resume", is_flag=True, help="Go on with the newest run that was killed or interrupted, or --name.")
 @json_option
 @click.pass_context
-def command(ctx: click.Context, no_cache: bool, resume: bool, as_json: bool, **values: Any) -> int:  # noqa: ANN401
+def command(
+    ctx: click.Context,
+    no_cache: bool,
+    resume: bool,
+    only_plan: bool,
+    as_json: bool,
+    **values: Any,  # noqa: ANN401
+) -> int:
     """Train a classifier on a folder of photos; leaves a run.
 
     What is frozen is computed once and cached, so later epochs and later runs on the same photos take moments. Ctrl-C
@@ -162,6 +182,7 @@ def command(ctx: click.Context, no_cache: bool, resume: bool, as_json: bool, **v
       tlkit finetune --base mobilenet_v2 --data photos/
       tlkit finetune --base vgg16 --classes 10 --freeze all-but-head
       tlkit finetune --base mobilenet_v2 --data photos/ --freeze head-then:last:2 --layer-decay 0.7
+      tlkit finetune --base mobilenet_v2 --data photos/ --freeze gradual:2 --plan
       tlkit finetune --base mobilenet_v2 --data photos/labels.csv
       tlkit finetune --base keras:EfficientNetV2B0 --data photos/
       tlkit finetune --base mine.keras --base-input 0..1 --data photos/ --freeze up-to:stage3
@@ -175,6 +196,8 @@ def command(ctx: click.Context, no_cache: bool, resume: bool, as_json: bool, **v
     from tlkit.transfer.options import FinetuneOptions
 
     values["cache"] = not no_cache
+    if only_plan:
+        return _print_plan(FinetuneOptions(**values), as_json)
     if resume:
         typed = {name for name in values if ctx.get_parameter_source(name) == ParameterSource.COMMANDLINE}
         given = {name: values[name] for name in typed | ({"cache"} if no_cache else set())}
@@ -188,6 +211,28 @@ def command(ctx: click.Context, no_cache: bool, resume: bool, as_json: bool, **v
     else:
         _print_summary(folder, manifest)
     return INTERRUPTED if manifest["schedule"]["interrupted"] else 0
+
+
+def _print_plan(options: "FinetuneOptions", as_json: bool) -> int:
+    from tlkit.progress import Screen
+    from tlkit.sizes import size_text, time_text
+    from tlkit.transfer.finetune import foresee
+
+    found = foresee(options, Screen())
+    if as_json:
+        print_json({"plans": [one.to_dict() for one in found]})
+        return 0
+    for one in found:
+        click.echo(f"\n--freeze {one.strategy}, {one.epochs} epochs{f' ({one.condition})' if one.condition else ''}")
+        rows = [["stage", "parameters", "trained in epochs", "learning rate"]]
+        for stage in one.stages:
+            when = "frozen" if stage.trained is None else "{}-{}".format(*stage.trained)
+            rates = ", then ".join(dict.fromkeys(f"{rate:.3g}" for rate in stage.learning_rates)) or "-"
+            rows.append([stage.stage, f"{stage.parameters:,}", when, rates])
+        print_table(rows, right=(1,))
+        cache = f", and a cache of {size_text(one.cache_bytes)}" if one.cache_bytes else ", and no cache"
+        click.echo(f"About {time_text(one.seconds)} on this machine{cache}")
+    return 0
 
 
 def _print_summary(folder: Path, manifest: dict[str, Any]) -> None:

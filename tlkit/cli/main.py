@@ -13,7 +13,20 @@ from tlkit import __version__
 from tlkit.cli.common import INTERRUPTED
 from tlkit.errors import TlkitError, did_you_mean
 
-COMMANDS = ("finetune", "predict", "evaluate", "export", "models", "summary", "runs", "cache", "weights", "doctor")
+COMMANDS = (
+    "inspect",
+    "finetune",
+    "predict",
+    "evaluate",
+    "suspects",
+    "export",
+    "models",
+    "summary",
+    "runs",
+    "cache",
+    "weights",
+    "doctor",
+)
 _PLACES = "work in another place: --runs for runs, TLKIT_CACHE for the cache, TMPDIR for temporary files."
 # What can be done about what the system refuses.
 _ADVICE = {

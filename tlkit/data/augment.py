@@ -4,35 +4,48 @@ So a view can be computed once and cached, computed again in another order, or a
 """
 
 import hashlib
+import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 if TYPE_CHECKING:
-    import keras
     import tensorflow as tf
 
-VERSION = 1  # of the table and of how seeds are made
-# Keras layers and their arguments. Light changes what a camera changes by itself, and mirrors nothing: letters, digits
-# and many signs mean something else in a mirror.
-LEVELS: dict[str, tuple[tuple[str, dict[str, Any]], ...]] = {
-    "none": (),
-    "light": (
-        ("RandomRotation", {"factor": 10 / 360}),
-        ("RandomTranslation", {"height_factor": 0.05, "width_factor": 0.05}),
-        ("RandomZoom", {"height_factor": 0.1}),
-        ("RandomBrightness", {"factor": 0.1}),
-    ),
-    "strong": (
-        ("RandomFlip", {"mode": "horizontal"}),
-        ("RandomRotation", {"factor": 20 / 360}),
-        ("RandomTranslation", {"height_factor": 0.1, "width_factor": 0.1}),
-        ("RandomZoom", {"height_factor": 0.2}),
-        ("RandomBrightness", {"factor": 0.2}),
-        ("RandomContrast", {"factor": 0.3}),
-    ),
+VERSION = 2  # of the table and of how views are made from keys
+
+
+@dataclass(frozen=True, kw_only=True)
+class Level:
+    """How far views go, each way, evenly distributed.
+
+    Attributes:
+        degrees: Of rotation.
+        shift: Of each side.
+        zoom: In and out, of both sides together.
+        brightness: Of the range from 0 to 255, added.
+        contrast: Of 1, which multiplies the distance from each channel's mean.
+        mirror: Whether half of the views are mirrored, left to right.
+    """
+
+    degrees: float
+    shift: float
+    zoom: float
+    brightness: float
+    contrast: float = 0.0
+    mirror: bool = False
+
+
+# Light changes what a camera changes by itself, and mirrors nothing: letters, digits and many signs mean something else
+# in a mirror.
+LEVELS: dict[str, Level | None] = {
+    "none": None,
+    "light": Level(degrees=10, shift=0.05, zoom=0.1, brightness=0.1),
+    "strong": Level(degrees=20, shift=0.1, zoom=0.2, brightness=0.2, contrast=0.3, mirror=True),
 }
+KEY = 8  # whole numbers that give a view, one for each thing that is drawn
 
 
 class Augmentation:
@@ -46,59 +59,52 @@ class Augmentation:
 
     def __init__(self, level: str, *, views: int | None, seed: int) -> None:
         self.level, self.views, self._seed = level, views, seed
-        self._layers: list[keras.Layer] | None = None
 
     def view(self, epoch: int) -> int:
         """Returns the number of the view that an epoch sees."""
         return epoch if self.views is None else epoch % self.views
 
     def keys(self, hashes: Sequence[str], view: int) -> np.ndarray:
-        """Returns the seeds of one view of photos, `[N, 2]` uint32, from the photos' sha256."""
+        """Returns what gives one view of photos, `[N, 8]` uint32, from the photos' sha256."""
         texts = (f"{self._seed}:{view}:{sha256}".encode() for sha256 in hashes)
-        return np.array([np.frombuffer(hashlib.sha256(text).digest()[:8], "<u4") for text in texts], np.uint32)
+        found = [np.frombuffer(hashlib.sha256(text).digest(), "<u4") for text in texts]
+        return np.array(found, np.uint32).reshape(-1, KEY)
 
     def apply(self, pixels: "tf.Tensor", keys: "tf.Tensor") -> "tf.Tensor":
-        """Returns views of `[N, S, S, 3]` pixels as float32 in [0, 255]; `keys` are theirs, `[N, 2]` uint32."""
+        """Returns views of `[N, S, S, 3]` pixels as float32 in [0, 255]; `keys` are theirs, `[N, 8]` uint32.
+
+        Whatever moves pixels is one affine map, so each is interpolated once; beyond the border a photo is reflected.
+        """
         import tensorflow as tf
 
-        if self._layers is None:
-            self._layers = _layers(self.level)
-
-        def one(image: "tf.Tensor", key: "tf.Tensor") -> "tf.Tensor":
-            x = image[None]
-            for number, layer in enumerate(self._layers or []):
-                layer.generator.give(key, number)
-                x = layer(x, training=True)
-            return tf.clip_by_value(x[0], 0.0, 255.0)
-
-        spec = tf.TensorSpec(pixels.shape[1:], tf.float32)
-        given = tf.cast(pixels, tf.float32), keys
-        # Photo by photo: the layers draw for a batch what would depend on which photos are in it.
-        return tf.map_fn(lambda pair: one(*pair), given, fn_output_signature=spec)
+        level = LEVELS[self.level]
+        assert level is not None, self.level
+        drawn = tf.unstack(tf.cast(keys, tf.float32) / 2**31 - 1, num=KEY, axis=1)  # each [N], from -1 to 1
+        angle = drawn[0] * (level.degrees * math.pi / 180)
+        size = tf.cast(tf.shape(pixels)[1], tf.float32)
+        zoom = 1 + level.zoom * drawn[3]
+        side = tf.where(drawn[6] < 0, -1.0, 1.0) if level.mirror else tf.ones_like(zoom)
+        along, across = zoom * tf.cos(angle), zoom * tf.sin(angle)
+        center = (size - 1) / 2
+        # Where a pixel of the view is taken from: x' = a x + b y + c, y' = d x + e y + f, about the center.
+        a, b, d, e = along * side, -across, across * side, along
+        c = center * (1 - a - b) + level.shift * size * drawn[1]
+        f = center * (1 - d - e) + level.shift * size * drawn[2]
+        zero = tf.zeros_like(a)
+        x = tf.raw_ops.ImageProjectiveTransformV3(
+            images=tf.cast(pixels, tf.float32),
+            transforms=tf.stack([a, b, c, d, e, f, zero, zero], axis=1),
+            output_shape=tf.shape(pixels)[1:3],
+            fill_value=0.0,
+            interpolation="BILINEAR",
+            fill_mode="REFLECT",
+        )
+        x += (255 * level.brightness * drawn[4])[:, None, None, None]
+        if level.contrast:
+            mean = tf.reduce_mean(x, axis=(1, 2), keepdims=True)
+            x = mean + (x - mean) * (1 + level.contrast * drawn[5])[:, None, None, None]
+        return tf.ensure_shape(tf.clip_by_value(x, 0.0, 255.0), pixels.shape)
 
     def to_dict(self) -> dict[str, Any]:
         """Returns what views depend on."""
         return {"level": self.level, "views": self.views, "seed": self._seed, "version": VERSION}
-
-
-def _layers(level: str) -> "list[keras.Layer]":
-    """Makes the layers of a level, each with a generator that hands out given seeds."""
-    import keras
-    import tensorflow as tf
-
-    class Given(keras.random.SeedGenerator):
-        """Hands out seeds made from a key; Keras' own counts its calls, so what it gives depends on the order."""
-
-        def give(self, key: tf.Tensor, layer: int) -> None:
-            self._key, self._drawn = key, 1000 * layer
-
-        def next(self, ordered: bool = True) -> tf.Tensor:
-            self._drawn += 1
-            return tf.stack([self._key[0], self._key[1] + tf.constant(self._drawn, tf.uint32)])
-
-    made = []
-    for name, arguments in LEVELS[level]:
-        layer = getattr(keras.layers, name)(**arguments)
-        layer.generator = Given(seed=0)
-        made.append(layer)
-    return made

@@ -4,14 +4,14 @@
 """
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Literal
 
-from tlkit.data.inside import LEAVES, confusable, is_folder, stays_inside
+from tlkit.data.inside import LEAVES, confusable, is_folder, stays_inside, visible
 from tlkit.data.origin import Origin
 from tlkit.errors import DataError, ImageError, did_you_mean, some
 from tlkit.names import class_name_problem
@@ -29,7 +29,8 @@ SPLIT_NAMES: dict[str, SplitName] = {
     "test": "test",
     "testing": "test",
 }
-_PASSED_OVER = {"__macosx", "thumbs.db", "desktop.ini"}
+# Photos that are under way at a time: what an interruption waits for, and what is held in memory.
+_AT_ONCE = 512
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,12 @@ class Folder:
 
 
 def discover(
-    root: Path, *, strict: bool = False, known: Sequence[str] | None = None, progress: Progress | None = None
+    root: Path,
+    *,
+    strict: bool = False,
+    known: Sequence[str] | None = None,
+    progress: Progress | None = None,
+    read: Callable[[Path], bytes] = check_image,
 ) -> Folder:
     """Finds and checks every photo below `root`.
 
@@ -85,6 +91,7 @@ def discover(
             of a split layout only the test folder is looked at, or val where there is none. None: the folders are the
             classes.
         progress: Shows a bar.
+        read: Checks a file and returns its bytes, as `check_image` does; is called in several threads.
 
     Raises:
         DataError: no such folder, fewer than 2 classes, a class without a usable photo, no usable photo at all, or,
@@ -107,7 +114,7 @@ def discover(
         _check_same_classes(tops, classes, root)
     labels = list(enumerate(classes))
     found = [(split, path, i) for split, top in tops.items() for i, name in labels for path in _files(top / name, root)]
-    photos, problems = check_all(root, tuple(tops), found, progress or Progress())
+    photos, problems = check_all(root, tuple(tops), found, progress or Progress(), read)
     problems += [Problem(_shown(path, root), "not in a class folder") for path in _strays(root, tops)]
     problems += [Problem(_shown(path, root), LEAVES) for path in _links_out(root, tops, classes)]
     usable = photos["train" if splits else "all"]
@@ -116,19 +123,9 @@ def discover(
     return Folder(root=root, kind=kind, classes=classes, photos=photos, problems=problems)
 
 
-def _visible(folder: Path) -> list[os.DirEntry[str]]:
-    """Lists a folder, sorted by name, without what is passed over."""
-    try:
-        with os.scandir(folder) as entries:
-            kept = [e for e in entries if not e.name.startswith(".") and e.name.lower() not in _PASSED_OVER]
-    except OSError as err:
-        raise DataError(f"The folder {folder} can't be read: {err.strerror}. Check its permissions.") from err
-    return sorted(kept, key=lambda entry: entry.name)
-
-
 def _folders(folder: Path, root: Path) -> list[str]:
     """Lists folders by name, without those that hold runs of ours and links that leave `root`."""
-    names = [entry.name for entry in _visible(folder) if is_folder(entry) and stays_inside(entry.path, root)]
+    names = [entry.name for entry in visible(folder) if is_folder(entry) and stays_inside(entry.path, root)]
     return [name for name in names if not any((folder / name).glob("*/run.json"))]
 
 
@@ -136,7 +133,7 @@ def _files(folder: Path, root: Path) -> list[Path]:
     """Lists what is not a folder: files, but also broken links and devices, which are then reported."""
     if not folder.is_dir() or not stays_inside(folder, root):
         return []
-    return [Path(entry.path) for entry in _visible(folder) if not is_folder(entry)]
+    return [Path(entry.path) for entry in visible(folder) if not is_folder(entry)]
 
 
 def _split_folders(root: Path) -> dict[SplitName, Path]:
@@ -235,24 +232,30 @@ def _links_out(root: Path, tops: dict[str, Path], classes: Iterable[str]) -> Ite
     """Yields folders that are links out of `root`: they are not entered."""
     for folder in sorted({root, *tops.values(), *(top / name for top in tops.values() for name in classes)}):
         if folder.is_dir() and stays_inside(folder, root):
-            yield from (Path(e.path) for e in _visible(folder) if is_folder(e) and not stays_inside(e.path, root))
+            yield from (Path(e.path) for e in visible(folder) if is_folder(e) and not stays_inside(e.path, root))
 
 
 def check_all(
-    root: Path, splits: tuple[str, ...], found: list[tuple[str, Path, int]], progress: Progress
+    root: Path,
+    splits: tuple[str, ...],
+    found: list[tuple[str, Path, int]],
+    progress: Progress,
+    read: Callable[[Path], bytes] = check_image,
 ) -> tuple[dict[str, list[Photo]], list[Problem]]:
     """Hashes and checks files in parallel: Pillow and hashlib let go of the interpreter's lock."""
     photos: dict[str, list[Photo]] = {split: [] for split in splits}
     problems: list[Problem] = []
     with progress.bar("Checking photos", len(found)) as bar, ThreadPoolExecutor(os.cpu_count()) as pool:
-        results = pool.map(lambda one: _check(one[1], root), found)
-        for (split, path, label), (digest, reason) in zip(found, results, strict=True):
-            relative = _shown(path, root)
-            if reason:
-                problems.append(Problem(relative, reason))
-            else:
-                photos[split].append(Photo(relative, label, digest))
-            bar.advance()
+        for start in range(0, len(found), _AT_ONCE):
+            some_files = found[start : start + _AT_ONCE]
+            results = pool.map(lambda one: _check(one[1], root, read), some_files)
+            for (split, path, label), (digest, reason) in zip(some_files, results, strict=True):
+                relative = _shown(path, root)
+                if reason:
+                    problems.append(Problem(relative, reason))
+                else:
+                    photos[split].append(Photo(relative, label, digest))
+                bar.advance()
     return photos, problems
 
 
@@ -261,7 +264,7 @@ def _shown(path: Path, root: Path) -> str:
     return path.relative_to(root).as_posix().encode(errors="backslashreplace").decode()
 
 
-def _check(path: Path, root: Path) -> tuple[str, str]:
+def _check(path: Path, root: Path, read: Callable[[Path], bytes]) -> tuple[str, str]:
     """Returns the sha256 of a file and the reason why it can't be used, one of them empty."""
     if not path.is_file():
         return "", "no such file" if not os.path.lexists(path) else "a broken link, or not a regular file"
@@ -274,7 +277,7 @@ def _check(path: Path, root: Path) -> tuple[str, str]:
     if not stays_inside(path, root):
         return "", LEAVES
     try:
-        content = check_image(path)
+        content = read(path)
     except ImageError as err:
         return "", str(err)
     return sha256(content).hexdigest(), ""

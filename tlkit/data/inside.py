@@ -5,7 +5,10 @@ import unicodedata
 from collections.abc import Iterable
 from pathlib import Path
 
+from tlkit.errors import DataError
+
 LEAVES = "a link that leaves the folder: copy its target into it"
+_PASSED_OVER = {"__macosx", "thumbs.db", "desktop.ini"}
 
 
 def stays_inside(path: str | Path, root: Path) -> bool:
@@ -30,3 +33,13 @@ def confusable(names: Iterable[str]) -> tuple[str, str] | None:
             return seen[key], name
         seen[key] = name
     return None
+
+
+def visible(folder: Path) -> list[os.DirEntry[str]]:
+    """Lists a folder, sorted by name, without what is passed over."""
+    try:
+        with os.scandir(folder) as entries:
+            kept = [e for e in entries if not e.name.startswith(".") and e.name.lower() not in _PASSED_OVER]
+    except OSError as err:
+        raise DataError(f"The folder {folder} can't be read: {err.strerror}. Check its permissions.") from err
+    return sorted(kept, key=lambda entry: entry.name)

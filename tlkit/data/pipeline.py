@@ -5,18 +5,23 @@ resizes with the interpreter's lock released, about as fast as TensorFlow's own 
 docs/preprocessing.md for the figures.
 """
 
+import math
 import os
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+from PIL import Image
 
+from tlkit.data import fast
 from tlkit.data.ahead import ahead
 from tlkit.data.arrays import ArrayPhoto
-from tlkit.data.augment import Augmentation
+from tlkit.data.augment import KEY, Augmentation
 from tlkit.data.discover import Photo
 from tlkit.errors import DataError, ImageError
 from tlkit.lazy import keras_backend
@@ -47,8 +52,25 @@ def in_order(count: int, batch_size: int) -> list[np.ndarray]:
 KEEP_BYTES = 2**30
 
 
+LARGE = 4  # times smaller than they are, photos could be decoded
+
+
+def are_large(root: Path, photos: Sequence[Photo], spec: PreprocessSpec) -> bool:
+    """Whether most JPEG photos, by a few of them, would be decoded `LARGE` times smaller if the spec were `scaled`."""
+    if spec.decode == "scaled":
+        return False
+    scaled, found = replace(spec, decode="scaled"), []
+    for photo in photos[:: max(1, len(photos) // 8)]:
+        try:
+            with Image.open(root / photo.path, formats=("JPEG",)) as image:
+                found.append(scaled.scale(*image.size) >= LARGE)
+        except (OSError, ValueError, Image.DecompressionBombError):  # another format; or who decodes it will say
+            found.append(False)
+    return 2 * sum(found) > len(found)
+
+
 class Pixels:
-    """The pixels of a list of photos. Photos that fit into memory together are decoded once.
+    """The pixels of a list of photos. As many as fit into memory are decoded once.
 
     Args:
         root: What the photos' paths are relative to.
@@ -61,11 +83,15 @@ class Pixels:
         self.photos = photos
         self.spec = spec
         self._root = root
-        self._pool = ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="tlkit-decode")
+        self.workers = os.cpu_count() or 1
+        self._pool = ThreadPoolExecutor(self.workers, thread_name_prefix="tlkit-decode")
         self._failure: DataError | None = None
-        shape = (len(photos), spec.input_size, spec.input_size, 3)
-        self._kept = np.empty(shape, np.uint8) if keep and np.prod(shape) <= KEEP_BYTES else None
-        self._have = np.zeros(len(photos), bool)
+        shape = (spec.input_size, spec.input_size, 3)
+        room = min(len(photos), KEEP_BYTES // math.prod(shape)) if keep else 0
+        self._kept = np.empty((room, *shape), np.uint8)
+        self._place = np.full(len(photos), -1)  # of each photo among the kept ones
+        self._free = iter(range(room))
+        self._lock = threading.Lock()
 
     def load(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
         """Decodes photos in parallel into `[N, S, S, 3]` uint8.
@@ -74,13 +100,31 @@ class Pixels:
             DataError: a photo could be read when the folder was checked, and can't any more.
         """
         indices = np.asarray(indices)
-        if self._kept is None:
-            return np.stack(list(self._pool.map(self._load_one, indices)))
-        new = indices[~self._have[indices]]
-        for index, pixels in zip(new, self._pool.map(self._load_one, new), strict=True):
-            self._kept[index] = pixels
-        self._have[new] = True
-        return self._kept[indices]
+        loaded = np.empty((len(indices), *self._kept.shape[1:]), np.uint8)
+        with self._lock:
+            places = self._place[indices]
+        known = places >= 0
+        loaded[known] = self._kept[places[known]]
+        new = np.flatnonzero(~known)
+        following = iter(new)
+
+        def work() -> None:
+            for slot in following:
+                loaded[slot] = self._load_one(indices[slot])
+
+        # Each thread takes the next photo when it is done with one, so all are busy to the end of the batch.
+        for future in [self._pool.submit(work) for _ in range(min(len(new), self.workers))]:
+            future.result()
+        self._keep(indices[new], loaded[new] if len(new) < len(indices) else loaded)
+        return loaded
+
+    def _keep(self, indices: np.ndarray, pixels: np.ndarray) -> None:
+        """Keeps as many as there is room for."""
+        with self._lock:
+            for index, values in zip(indices, pixels, strict=True):
+                if self._place[index] < 0 and (place := next(self._free, None)) is not None:
+                    self._kept[place] = values
+                    self._place[index] = place
 
     def _load_one(self, index: int) -> np.ndarray:
         photo = self.photos[index]
@@ -88,7 +132,7 @@ class Pixels:
             return photo.load(self.spec)
         path = self._root / photo.path
         try:
-            return self.spec.load(path)
+            return fast.load(self.spec, path)
         except ImageError as err:
             raise DataError(f"{path} can't be used any more: {err}. Put it back, or start again without it.") from err
 
@@ -115,14 +159,14 @@ class Pixels:
                 self._failure = err
                 raise
             if augmentation is None or view < 0:
-                return pixels, np.zeros((len(indices), 2), np.uint32)
+                return pixels, np.zeros((len(indices), KEY), np.uint32)
             return pixels, augmentation.keys([self.photos[i].sha256 for i in indices], int(view))
 
         @tf.autograph.experimental.do_not_convert
         def decode(indices: "tf.Tensor", view: "tf.Tensor") -> tuple["tf.Tensor", ...]:
             pixels, keys = tf.numpy_function(load, [indices, view], (tf.uint8, tf.uint32))
             pixels.set_shape((None, size, size, 3))
-            keys.set_shape((None, 2))
+            keys.set_shape((None, KEY))
             plain = tf.cast(pixels, tf.float32)
             if augmentation is None:
                 return indices, plain

@@ -7,8 +7,7 @@ nothing to gain, and with few photos something to lose.
 """
 
 import math
-import warnings
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -89,20 +88,17 @@ def probe(features: np.ndarray, labels: np.ndarray, *, seed: int) -> int:
         labels: `[photos]`, each at least `FOLDS` times.
         seed: Of the folds.
     """
-    from sklearn.exceptions import ConvergenceWarning
-    from sklearn.linear_model import LogisticRegression
+    from sklearn.linear_model import RidgeClassifier
     from sklearn.model_selection import StratifiedKFold, cross_val_predict
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
     flat = features.reshape(len(features), -1)
-    # Standardized, so that the same regularization suits every network; a tenth of scikit-learn's default inverse
-    # strength, since there are often more features than photos.
-    classifier: Any = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=300))
+    # Standardized, with a penalty of one for each feature, so that it suits every network; solved in one step, where
+    # logistic regression takes ten times as long for the same answer.
+    classifier = make_pipeline(StandardScaler(), RidgeClassifier(alpha=flat.shape[1]))
     folds = StratifiedKFold(FOLDS, shuffle=True, random_state=seed)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # a probe need not be at the very optimum
-        return int(np.sum(cross_val_predict(classifier, flat, labels, cv=folds) != labels))
+    return int(np.sum(cross_val_predict(classifier, flat, labels, cv=folds) != labels))
 
 
 def _sample(labels: np.ndarray, per_class: np.ndarray, most: int) -> np.ndarray:

@@ -28,9 +28,10 @@ class State:
         phase: Which phase of the training it is, from 0.
         done: Steps of the phase.
         finished: Whether nothing of the phase is left to train.
-        dropped: What thawing lost, where that ended the training: see `loop.Training`.
+        begun: Rows of history.csv when the phase began, or began again.
+        drops: What the first epoch of thawed stages lost, each time that it was too much: see `loop.Training`.
         rows: Of history.csv, one for each epoch.
-        best_epoch: The epoch with the smallest validation loss, from 1; 0 before the first.
+        best_epoch: The row with the smallest validation loss, from 1; 0 before the first.
         best_loss: Its validation loss.
         best: What training moves, as it was then.
         losses, right, seen, seconds: Of the epoch under way: sum of losses, right answers, photos, time.
@@ -39,7 +40,8 @@ class State:
     phase: int = 0
     done: int = 0
     finished: bool = False
-    dropped: dict[str, float] | None = None
+    begun: int = 0
+    drops: list[dict[str, float]] = field(default_factory=list)
     rows: list[dict[str, float]] = field(default_factory=list)
     best_epoch: int = 0
     best_loss: float = math.inf

@@ -20,6 +20,7 @@ from typing import BinaryIO
 import keras
 import numpy as np
 
+from tlkit.data import fast
 from tlkit.data.augment import Augmentation
 from tlkit.data.cache import cache_folder, make_room
 from tlkit.data.discover import Photo
@@ -205,7 +206,7 @@ def _key(parts: Parts, wanted: Wanted) -> str:
     digest, backend = hashlib.sha256(), keras.backend.backend()
     about = {
         "cache": CACHE_VERSION,
-        "versions": [backend, *(version(name) for name in ("keras", backend, "pillow"))],
+        "versions": [backend, *(version(name) for name in ("keras", backend, "pillow")), *fast.names()],
         "preprocess": wanted.spec.to_dict(),
         "augment": wanted.augmentation.to_dict() if wanted.augmentation is not None else None,
         "backbone": json.loads(parts.backbone.to_json())["config"]["layers"],

@@ -11,6 +11,7 @@ from tlkit.data.arrays import Arrays, photos_from
 from tlkit.data.digits import digits_folder
 from tlkit.data.find import find_photos
 from tlkit.data.kept import keep_verification
+from tlkit.data.pipeline import are_large
 from tlkit.data.split import PhotoSet, split
 from tlkit.errors import CheckpointError, DivergedError, OptionError, WeightsError, some
 from tlkit.lazy import import_keras
@@ -31,6 +32,7 @@ from tlkit.transfer.record import (
 )
 
 if TYPE_CHECKING:
+    from tlkit.transfer.forecast import Forecast
     from tlkit.transfer.job import Prepared
 
 
@@ -70,6 +72,25 @@ def finetune(options: FinetuneOptions, progress: Progress | None = None, arrays:
     with exclusive(folder):
         _train(folder, manifest, prepared, progress)
     return folder
+
+
+def foresee(options: FinetuneOptions, progress: Progress | None = None) -> "list[Forecast]":
+    """Returns what `finetune` would do: per stage what is trained, when and how fast, with time and cache reckoned.
+
+    Args:
+        options: What to do.
+        progress: Shows what happens; silent when None.
+
+    Raises:
+        TlkitError: bad input of any kind.
+    """
+    progress = progress or Progress()
+    decided = plan(options)
+    photos = read_photos(options, decided, progress)
+    import_keras()
+    from tlkit.transfer.forecast import forecasts
+
+    return forecasts(options, decided, photos)
 
 
 def resume(
@@ -173,6 +194,8 @@ def _train(
         if manifest["status"] == "running":  # a stopped run stays as it is until it has another model
             write_manifest(folder, manifest)
             keep_verification(folder, prepared.photos, seed=prepared.options.seed)
+        if are_large(prepared.photos.root, prepared.photos.train, prepared.spec):
+            progress.say("These photos are much larger than the input: --decode scaled would read them faster")
         manifest |= job.train(prepared, folder, progress, before_saving)
         manifest |= {"status": "complete", "seconds": round(time.perf_counter() - started, 2)}
         write_manifest(folder, manifest)

@@ -29,12 +29,22 @@ class FusedAdam(keras.optimizers.Adam):
         """
         self._factors, self._decays = list(factors), list(decays)
         self.build(variables)
+        self.scale = keras.Variable(1.0, trainable=False, dtype="float32", name="scale")
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:  # noqa: ANN401
         """Updates one variable with Keras' operations, on any backend."""
-        rate = learning_rate * self._factor(variable)
+        rate = learning_rate * self._scale() * self._factor(variable)
         self._decay(variable, rate)
         super().update_step(gradient, variable, rate)
+
+    def begin_again(self, scale: float) -> None:
+        """Forgets all gradients, and learns at `scale` times the rates from now on."""
+        for variable in self.variables:
+            variable.assign(keras.ops.zeros_like(variable))
+        self.scale.assign(scale)
+
+    def _scale(self) -> Any:  # noqa: ANN401
+        return self.scale if hasattr(self, "scale") else 1.0
 
     def _factor(self, variable: Any) -> float:  # noqa: ANN401
         return self._factors[self._get_variable_index(variable)] if hasattr(self, "_factors") else 1.0
@@ -59,7 +69,7 @@ class FusedAdam(keras.optimizers.Adam):
         powers = tf.pow(tf.constant(self.beta_1), step), tf.pow(tf.constant(self.beta_2), step)
         for gradient, variable in zip(grads, trainable_variables, strict=True):
             index = self._get_variable_index(variable)
-            rate = tf.cast(learning_rate, tf.float32) * self._factor(variable)
+            rate = tf.cast(learning_rate, tf.float32) * self._scale() * self._factor(variable)
             self._decay(variable, rate)
             tf.raw_ops.ResourceApplyAdam(
                 var=variable.value.handle,

@@ -42,7 +42,7 @@ class Prepared:
     @property
     def spec(self) -> PreprocessSpec:
         """How a photo becomes pixels."""
-        return PreprocessSpec(input_size=self.decided.input_size)
+        return self.decided.spec
 
 
 @without_tensorflow()

@@ -18,6 +18,9 @@ from tlkit.transfer.schedule import Schedule, Step, steps_from
 from tlkit.transfer.source import Source
 from tlkit.transfer.training import Recipe, compile_for_training, softmax
 
+# How often a phase begins again after its first epoch lost too much, and with what part of the learning rate.
+RETRIES, RETRY = 2, 0.3
+
 
 class Training:
     """Trains `source.model` in one phase; what it needs to go on lies in `folder` at any time.
@@ -30,8 +33,9 @@ class Training:
         seed: Of the order.
         folder: Of the run; a checkpoint of this phase there is gone on from. None keeps none.
         first_epoch: Of the phase, from 0, counted over all phases.
-        max_drop: How much validation accuracy, as a fraction, the first epoch may lose against the best one before. If
-            it loses more, the training ends, with the weights of that best one.
+        max_drop: How much validation accuracy, as a fraction, the first epoch may lose against the best one before,
+            beyond two standard errors. If it loses more, the phase begins again with the weights of that best one and
+            a smaller learning rate; after `RETRIES` times, the training ends.
         before: The state of the phase before, which is finished and whose best weights are in the model; None of the
             first phase, and of one that goes on from a checkpoint.
     """
@@ -66,7 +70,8 @@ class Training:
             stages=stages,
         )
         self._compiled = compiled
-        moved = [*compiled.variables, *compiled.optimizer.variables, *compiled.averages]
+        optimizer = [*compiled.optimizer.variables, compiled.optimizer.scale]
+        moved = [*compiled.variables, *optimizer, *compiled.averages]
         self._checkpoints = Checkpoints(folder, moved)
         self._warned = False
         if before is None:
@@ -79,7 +84,9 @@ class Training:
         """Returns how a phase begins: the best weights so far are those in the model, and may stay the best."""
         return State(
             phase=before.phase + 1,
+            begun=len(before.rows),
             rows=before.rows,
+            drops=before.drops,
             best_epoch=before.best_epoch,
             best_loss=before.best_loss,
             best=self._values() if before.best_epoch else [],
@@ -102,7 +109,8 @@ class Training:
                 stopping_softly(progress) as interrupt,
                 self._source.errors(),
             ):
-                self._train(bar, interrupt, progress)
+                while not state.finished and not interrupt.asked:
+                    self._train(bar, interrupt, progress)
         self._restore_best()
         return state.finished
 
@@ -111,6 +119,7 @@ class Training:
         return epochs * self._count + self.state.seen
 
     def _train(self, bar: Bar, interrupt: Interrupt, progress: Progress) -> None:
+        """Trains until the phase ends, begins again, or is interrupted."""
         state = self.state
         started = time.perf_counter() - state.seconds
         for step, batch in zip(self._order(), self._source.batches(self._order()), strict=False):
@@ -125,7 +134,7 @@ class Training:
                 self._end_epoch(progress)
                 bar.advance(0, note=self._note())
                 started = time.perf_counter()
-            if state.finished or interrupt.asked:
+            if state.finished or state.done == 0 or interrupt.asked:
                 self._check_finite(state.losses)
                 break
             self._save(progress, force=False)
@@ -152,19 +161,14 @@ class Training:
         state = self.state
         loss = state.losses / state.seen if state.seen else state.rows[-1]["loss"]
         val = f", validation accuracy {state.rows[-1]['val_accuracy']:.1%}" if state.rows else ""
-        return f"epoch {self._epoch}, loss {loss:.3f}{val}"
-
-    @property
-    def _epoch(self) -> int:
-        """The epoch of the last step, from 1, over all phases."""
-        return self._first_epoch + (self.state.done - 1) // self._steps + 1
+        return f"epoch {len(state.rows) + (state.seen > 0)}, loss {loss:.3f}{val}"
 
     def _values(self) -> list[np.ndarray]:
         return [keras.ops.convert_to_numpy(variable).copy() for variable in self._compiled.variables]
 
     def _end_epoch(self, progress: Progress) -> None:
         """Validates, remembers, decides whether it goes on."""
-        state, schedule, epoch = self.state, self._schedule, self._epoch
+        state, schedule, epoch = self.state, self._schedule, len(self.state.rows) + 1
         with self._compiled.averaged():
             probabilities = softmax(self._source.val_logits())
             values = self._values()
@@ -174,7 +178,7 @@ class Training:
             "accuracy": state.right / state.seen,
             "val_loss": metrics.log_loss(probabilities, self._labels),
             "val_accuracy": metrics.accuracy(probabilities, self._labels),
-            "learning_rate": float(keras.ops.convert_to_numpy(self._compiled.optimizer.learning_rate)),
+            "learning_rate": self._rate(),
             "seconds": state.seconds,
         }
         self._check_finite(row["loss"], row["val_loss"])
@@ -183,35 +187,50 @@ class Training:
         if row["val_loss"] < state.best_loss:
             state.best_loss, state.best_epoch = row["val_loss"], epoch
             state.best = values
-        in_phase = epoch - self._first_epoch
-        stale = schedule.patience and epoch - max(state.best_epoch, self._first_epoch) >= schedule.patience
-        state.finished = bool(stale) or in_phase == schedule.epochs
-        if in_phase == 1:
+        stale = schedule.patience and epoch - max(state.best_epoch, state.begun) >= schedule.patience
+        state.finished = bool(stale) or state.done == schedule.epochs * self._steps
+        if state.done == self._steps and state.phase:
             self._check_drop(progress)
 
+    def _rate(self) -> float:
+        optimizer = self._compiled.optimizer
+        return float(keras.ops.convert_to_numpy(optimizer.learning_rate * optimizer.scale))
+
     def _check_drop(self, progress: Progress) -> None:
-        """Ends the training when the first epoch of newly thawed stages has lost too much."""
+        """Returns to the best weights when the first epoch of newly thawed stages has lost too much."""
         state = self.state
-        before = [row for row in state.rows[:-1] if row["epoch"] == state.best_epoch]
-        if not before:  # nothing came before, or this epoch is the best so far
+        row, best = state.rows[-1], state.rows[state.best_epoch - 1]
+        now, was = row["val_accuracy"], best["val_accuracy"]
+        # Of few photos, some change sides by chance: two standard errors of a difference of two shares.
+        chance = 2 * math.sqrt(2 * was * (1 - was) / len(self._labels))
+        if was - now <= self._max_drop + chance:
             return
-        now, was = state.rows[-1]["val_accuracy"], before[0]["val_accuracy"]
-        # Of few photos, one or two may change sides by chance.
-        if was - now <= max(self._max_drop, 2.5 / len(self._labels)):
-            return
-        state.finished = True
-        state.dropped = {"epoch": self._epoch, "from": was, "to": now, "limit": self._max_drop}
-        progress.warn(
-            f"Thawing lost too much: validation accuracy fell from {was:.1%} to {now:.1%} in epoch {self._epoch}, and "
-            f"{self._max_drop:.1%} may be lost (--max-thaw-drop). The run returns to the weights of "
-            f"epoch {state.best_epoch}. Try a smaller --learning-rate than {self._schedule.learning_rate:g}, or "
-            "--layer-decay."
+        state.drops.append({"epoch": row["epoch"], "from": was, "to": now, "limit": self._max_drop, "chance": chance})
+        what = (
+            f"Thawing lost too much: validation accuracy fell from {was:.1%} to {now:.1%} in epoch {row['epoch']:.0f}, "
+            f"and {self._max_drop:.1%} may be lost beyond chance (--max-thaw-drop). The run returns to the weights of "
+            f"epoch {state.best_epoch}"
         )
+        self._restore_best()
+        if len(state.drops) > RETRIES:
+            state.finished = True
+            progress.warn(f"{what} and ends with them. Try --layer-decay, or --freeze all-but-head.")
+            return
+        self._begin_again(RETRY ** len(state.drops))
+        rate = self._schedule.learning_rate * RETRY ** len(state.drops)
+        progress.warn(f"{what}, and goes on with a learning rate of {rate:g}.")
+
+    def _begin_again(self, scale: float) -> None:
+        """Sets the phase back to its first step."""
+        self._compiled.optimizer.begin_again(scale)
+        for average, variable in zip(self._compiled.averages, self._compiled.averaged_variables, strict=True):
+            average.assign(variable)
+        self.state.done, self.state.finished, self.state.begun = 0, False, len(self.state.rows)
 
     def _check_finite(self, *losses: float) -> None:
         if not all(map(math.isfinite, losses)):
             raise DivergedError(
-                f"Training diverged: in epoch {self._epoch} the loss is not a number any more. "
+                f"Training diverged: in epoch {len(self.state.rows) + 1} the loss is not a number any more. "
                 f"Use a smaller --learning-rate than {self._schedule.learning_rate:g}."
             )
 

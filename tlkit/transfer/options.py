@@ -43,7 +43,8 @@ class FinetuneOptions:
         input_size: Side in pixels; the architecture's own, on the digits the smallest it takes.
         dropout: Before the final layer, in [0, 1).
         seed: Of split, initial weights, shuffling and dropout.
-        patience: Epochs without a smaller validation loss before training stops; 0 never stops early.
+        patience: Epochs without a smaller validation loss before a phase ends; 0 never ends it early. 8 when None,
+            and 0 for stages that are thawed after the head.
         class_weight: `auto` weighs classes inversely to their frequency.
         name: Of the run folder.
         runs: Where run folders are made.
@@ -64,8 +65,9 @@ class FinetuneOptions:
         mix: `mixup` or `cutmix` photos of a batch in pairs, or `none`. Not with cached features.
         ema: Decay of the moving average of the weights that is validated and kept, in [0, 1); 0 keeps the weights.
         sampling: `balanced` draws every class equally often, `natural` every photo once an epoch.
-        max_thaw_drop: How much validation accuracy the first epoch of thawed stages may lose before the run returns to
-            the weights it had.
+        max_thaw_drop: How much validation accuracy the first epoch of thawed stages may lose, beyond what chance
+            explains, before the run returns to the best weights.
+        decode: `full`, or `scaled` for large JPEG photos; see `tlkit.preprocess.PreprocessSpec`.
     """
 
     base: str | Path
@@ -80,7 +82,7 @@ class FinetuneOptions:
     input_size: int | None = None
     dropout: float | None = None
     seed: int = 0
-    patience: int = 8
+    patience: int | None = None
     class_weight: Literal["auto", "none"] = "none"
     name: str | None = None
     runs: Path = DEFAULT_RUNS
@@ -97,7 +99,8 @@ class FinetuneOptions:
     mix: Literal["none", "mixup", "cutmix"] = "none"
     ema: float = 0.0
     sampling: Literal["natural", "balanced"] = "natural"
-    max_thaw_drop: float = 0.05
+    max_thaw_drop: float = 0.1
+    decode: Literal["full", "scaled"] = "full"
 
     def to_dict(self) -> dict[str, Any]:
         """Returns what the manifest records, so that a training can go on."""
@@ -139,6 +142,7 @@ CHOICES = {
     "batch_norm": ("frozen", "train"),
     "mix": ("none", "mixup", "cutmix"),
     "sampling": ("natural", "balanced"),
+    "decode": ("full", "scaled"),
     "augment": tuple(LEVELS),
 }
 

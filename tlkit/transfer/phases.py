@@ -13,7 +13,7 @@ from tlkit.models.auxiliary import without_auxiliaries
 from tlkit.progress import Progress
 from tlkit.transfer.checkpoint import State, phase_of
 from tlkit.transfer.features import Features, NoRoomError, Wanted, cut, features_of
-from tlkit.transfer.loop import Training
+from tlkit.transfer.loop import RETRIES, Training
 from tlkit.transfer.mix import mixer
 from tlkit.transfer.plans import Phase
 from tlkit.transfer.schedule import Schedule
@@ -53,7 +53,7 @@ class Trained:
             "epochs_run": len(self.state.rows),
             "best_epoch": self.state.best_epoch,
             "interrupted": not self.finished,
-            "dropped": self.state.dropped,
+            "drops": self.state.drops,
             "phases": self.phases,
         }
 
@@ -83,7 +83,7 @@ def train(prepared: "Prepared", folder: Path, progress: Progress) -> Trained:
         )
         finished = training.run(progress, _title(prepared, phase))
         before = training.state
-        if not finished or before.dropped:
+        if not finished or len(before.drops) > RETRIES:
             break
     assert before is not None  # a plan has a phase
     return Trained(
@@ -120,7 +120,7 @@ def _schedule(prepared: "Prepared", phase: Phase) -> Schedule:
         epochs=phase.epochs,
         batch_size=options.batch_size,
         learning_rate=phase.learning_rate,
-        patience=options.patience,
+        patience=phase.patience,
         sampling=options.sampling,
     )
 
@@ -183,7 +183,8 @@ def make_source(
                 progress.say(f"Frozen stages: the output of {len(features.array)} {what} is reused from the cache")
             return cached_source(parts, features, photos, weights, augmentation), features
     elif phase.frozen and options.cache:
-        why = "--batch-norm train moves them" if prepared.decided.batch_norm == "train" else f"--mix {phase.mix}"
-        progress.say(f"Frozen stages are computed in every epoch: {why} leaves nothing to cache")
+        why = "moves their batch norms" if prepared.decided.batch_norm == "train" else "mixes pixels"
+        which = "--batch-norm train" if prepared.decided.batch_norm == "train" else f"--mix {phase.mix}"
+        progress.say(f"Frozen stages are computed in every epoch: {which} {why}, so there is nothing to cache")
     mix = None if phase.mix == "none" else mixer(phase.mix, classes=count, seed=options.seed)
     return pixel_source(model, photos, spec, weights, augmentation, mix), None

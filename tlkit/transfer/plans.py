@@ -6,13 +6,17 @@ from typing import Any, Literal
 from tlkit.errors import OptionError
 from tlkit.models import bases, registry
 from tlkit.models.architecture import Architecture, Head
+from tlkit.preprocess import PreprocessSpec
 from tlkit.transfer.backend import can_augment, check_backend
 from tlkit.transfer.freeze import AUTO, Freeze, parse_freeze, periods
 from tlkit.transfer.options import DIGITS, FinetuneOptions, check_values
 
 DEFAULT_VIEWS = 4  # of cached features: each costs a pass
-# Of a head alone, and of random weights; of pretrained stages.
+# Learning rates of a head alone, and of random weights; of pretrained stages; of such that follow a trained head, with
+# batch norms (docs/training.md has the figures) and without, where as large a rate would spoil them.
 FAST, SLOW = 3e-3, 3e-4
+THAWED, THAWED_BARE = 1e-3, 1e-4
+PATIENCE = 8
 BatchNorm = Literal["frozen", "with its stage", "train"]
 
 
@@ -27,6 +31,7 @@ class Phase:
         learning_rate: After the phase's own warm-up; a cosine takes it to 0.
         augment: A level of `tlkit.data.augment.LEVELS`.
         views: How many views of each photo there are; None makes new ones in every epoch.
+        patience: Epochs without a smaller validation loss before the phase ends; 0 never ends it early.
         mix: How photos of a batch are mixed in pairs.
         cached: Whether the output of the frozen stages is computed once.
     """
@@ -37,6 +42,7 @@ class Phase:
     learning_rate: float
     augment: str
     views: int | None
+    patience: int
     mix: str
     cached: bool
 
@@ -86,6 +92,12 @@ class Plan:
     input_size: int
     epochs: int
     builder: dict[str, Any]
+    decode: Literal["full", "scaled"]
+
+    @property
+    def spec(self) -> PreprocessSpec:
+        """How photos become the pixels that this training sees."""
+        return PreprocessSpec(input_size=self.input_size, decode=self.decode)
 
     @property
     def frozen(self) -> tuple[str, ...]:
@@ -160,6 +172,7 @@ def plan(options: FinetuneOptions, choice: Choice | None = None) -> Plan:
         input_size=size,
         epochs=epochs,
         builder={} if options.width is None else {"width_multiplier": options.width},
+        decode=options.decode,
     )
 
 
@@ -185,11 +198,11 @@ def _phases(
     batch_norm: BatchNorm,
 ) -> tuple[Phase, ...]:
     """Decides what each period of the strategy does."""
-    found = []
+    found: list[Phase] = []
     parts = periods(freeze, architecture.stages, epochs)
     for period in parts:
         tuned = weights != "none" and period.frozen != architecture.stages  # pretrained stages are trained
-        rate = options.learning_rate or (SLOW if tuned else FAST)
+        rate = options.learning_rate or _rate(architecture, tuned=tuned, thawed=bool(found))
         if len(parts) > 1 and not tuned:
             rate = max(rate, FAST)  # a head before thawing learns fast, whatever the stages take
         mix = options.mix if tuned or len(parts) == 1 else "none"  # a head before thawing is better served by the cache
@@ -203,11 +216,27 @@ def _phases(
                 learning_rate=rate,
                 augment=augment,
                 views=_views(options, augment, cached=cached, epochs=period.epochs),
+                patience=_patience(options, thawed=tuned and len(found) > 0),
                 mix=mix,
                 cached=cached,
             )
         )
     return tuple(found)
+
+
+def _rate(architecture: Architecture, *, tuned: bool, thawed: bool) -> float:
+    if not tuned:
+        return FAST
+    if not thawed or architecture.foreign:
+        return SLOW
+    return THAWED_BARE if architecture.trainable_params is None else THAWED
+
+
+def _patience(options: FinetuneOptions, *, thawed: bool) -> int:
+    """Thawed stages are given their time: the accuracy comes with the end of the cosine."""
+    if options.patience is not None:
+        return options.patience
+    return 0 if thawed else PATIENCE
 
 
 def _views(options: FinetuneOptions, augment: str, *, cached: bool, epochs: int) -> int | None:
