@@ -65,12 +65,10 @@ def killed_after(steps, **options):
 
 def main(runs, weights):
     """Trains everything, trains it again with a kill between, then a head on the features of given weights."""
-    import keras
-
     whole = tlkit.finetune(x=X, y=Y, classes=["a", "b", "c"], runs=runs, name="whole", **ALL)
     killed_after(5, x=X, y=Y, classes=["a", "b", "c"], runs=runs, name="killed", **ALL)
     resumed = tlkit.resume("killed", runs, x=X)
-    for one, two in zip(weights_of(keras, whole), weights_of(keras, resumed), strict=True):
+    for one, two in zip(weights_of(whole), weights_of(resumed), strict=True):
         assert np.array_equal(one, two)
     assert whole.manifest["metrics"] == resumed.manifest["metrics"]
     assert whole.evaluate().accuracy == whole.manifest["metrics"]["test"]["accuracy"]
@@ -86,8 +84,8 @@ def main(runs, weights):
     assert "tensorflow" not in sys.modules, "training from arrays on JAX needs no TensorFlow"
 
 
-def weights_of(keras, run):
-    return keras.saving.load_model(run.folder / "model.keras", compile=False).get_weights()
+def weights_of(run):
+    return run.model.get_weights()
 
 
 if __name__ == "__main__":

@@ -57,7 +57,11 @@ def train(case, given):
         stages=STAGES,
     )
     told, start = [], 0
-    for size in BATCHES:
+    for number, size in enumerate(BATCHES):
+        if number == 2:  # as a phase that is begun again
+            compiled.optimizer.begin_again(0.5)
+            for average, variable in zip(compiled.averages, compiled.averaged_variables, strict=True):
+                average.assign(variable)
         batch = slice(start, start + size)
         told.append(compiled.train_on_batch(given["x"][batch], given["y"][batch], given["weights"][batch]))
         start += size

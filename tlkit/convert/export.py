@@ -22,6 +22,7 @@ from tlkit.data.calibration import DEFAULT_CALIBRATION, choose
 from tlkit.data.pipeline import Pixels, in_order
 from tlkit.data.recorded import find_again, photos_of
 from tlkit.errors import OptionError, RunError
+from tlkit.lazy import without_tensorflow
 from tlkit.lock import exclusive
 from tlkit.manifest import naming, read_manifest, replacing, sha256_of, sweep, write_json, write_manifest
 from tlkit.predict import predict_batch
@@ -143,6 +144,7 @@ def _make(
     }
 
 
+@without_tensorflow()
 def load_model(folder: Path) -> keras.Model:
     """Loads `model.keras` of a run, in safe mode.
 

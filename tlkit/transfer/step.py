@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 import keras
 
+from tlkit.transfer.fused_adam import FusedAdam
+
 if TYPE_CHECKING:
     from tlkit.transfer.training import Recipe
 
@@ -15,7 +17,7 @@ TrainOnBatch = Callable[[Any, Any, Any], tuple[float, float]]
 
 def make_step(
     model: keras.Model,
-    optimizer: keras.optimizers.Optimizer,
+    optimizer: FusedAdam,
     recipe: "Recipe",
     averages: Sequence[keras.Variable],
     *,

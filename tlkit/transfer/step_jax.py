@@ -6,7 +6,7 @@ change their statistics, so there a second shape is compiled. Up to the batch si
 first: what dropout draws depends on the shape, and a training that goes on has to draw what it would have drawn.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import jax
@@ -15,6 +15,7 @@ import keras
 import numpy as np
 
 from tlkit.models.auxiliary import logits_of
+from tlkit.transfer.fused_adam import FusedAdam
 from tlkit.transfer.padding import padded
 from tlkit.transfer.step import TrainOnBatch, move_averages
 from tlkit.transfer.training import Recipe, one_hot
@@ -24,7 +25,7 @@ Values = list[jax.Array]
 
 def make_step(
     model: keras.Model,
-    optimizer: keras.optimizers.Optimizer,
+    optimizer: FusedAdam,
     recipe: Recipe,
     averages: Sequence[keras.Variable],
     *,
@@ -33,7 +34,7 @@ def make_step(
     """Returns one step, as `tlkit.transfer.step.make_step` says; the variables hold their new values after each."""
     classes = model.outputs[0].shape[-1]
     frozen, drawn = _split(model)
-    trained, own = model.trainable_variables, [*optimizer.variables, *averages]
+    trained, own = model.trainable_variables, [*optimizer.variables, optimizer.scale, *averages]
     moved = (trained, drawn, own)
     loss_of = _loss(model, recipe, moved, frozen)
 
@@ -57,7 +58,7 @@ def make_step(
 
     def run(x: Any, labels: Any, weights: Any) -> tuple[float, float]:  # noqa: ANN401
         batch = tuple(padded(part, rows) for part in (x, one_hot(labels, classes), weights))
-        now = tuple([variable.value for variable in part] for part in moved)
+        now = _to_give_away(moved)
         after, losses, right = compiled(now, [one.value for one in frozen], batch, np.float32(len(x)))
         for part, values in zip(moved, after, strict=True):
             for variable, value in _pairs(part, values):
@@ -65,6 +66,19 @@ def make_step(
         return float(losses), float(right)
 
     return run
+
+
+def _to_give_away(variables: Iterable[Sequence[keras.Variable]]) -> tuple[Values, ...]:
+    """Returns the values of variables, each in memory of its own: after an assignment two variables may share it."""
+    seen: set[int] = set()
+
+    def own(value: jax.Array) -> jax.Array:
+        if id(value) in seen:
+            return jnp.copy(value)
+        seen.add(id(value))
+        return value
+
+    return tuple([own(variable.value) for variable in part] for part in variables)
 
 
 def _loss(
