@@ -67,9 +67,9 @@ def test_a_run_from_arrays_on_jax_is_evaluated_and_exported_on_tensorflow(tmp_pa
     )
     assert head.manifest["split"] == same.manifest["split"]
     pairs = list(zip(head.model.get_weights(), same.model.get_weights(), strict=True))
-    assert np.abs(pairs[-2][1]).max() > 0.01  # the head began at zero
+    assert np.abs(pairs[-2][1]).max() > 5e-4  # the head began at zero
     for one, two in pairs:
-        np.testing.assert_allclose(one, two, atol=1e-4)
+        np.testing.assert_allclose(one, two, atol=2e-6)
 
 
 @pytest.mark.slow
