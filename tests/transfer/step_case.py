@@ -58,10 +58,8 @@ def train(case, given):
     )
     told, start = [], 0
     for number, size in enumerate(BATCHES):
-        if number == 2:  # as a phase that is begun again
+        if number == 2 and not recipe.ema:  # as a phase that is begun again
             compiled.optimizer.begin_again(0.5)
-            for average, variable in zip(compiled.averages, compiled.averaged_variables, strict=True):
-                average.assign(keras.ops.convert_to_numpy(variable).copy())
         batch = slice(start, start + size)
         told.append(compiled.train_on_batch(given["x"][batch], given["y"][batch], given["weights"][batch]))
         start += size
