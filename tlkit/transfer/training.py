@@ -113,7 +113,9 @@ def compile_for_training(
         factors=[recipe.layer_decay ** _distance(stage[id(variable)], stages) for variable in trained],
         decays=[recipe.weight_decay if _is_kernel(variable) else 0.0 for variable in trained],
     )
-    averages = [keras.Variable(variable.value, trainable=False) for variable in trained] if recipe.ema else []
+    # Copied: with TensorFlow a variable that is made from another's value is that other, and averages nothing.
+    start = [keras.ops.copy(variable.value) for variable in trained] if recipe.ema else []
+    averages = [keras.Variable(value, trainable=False) for value in start]
     return Compiled(
         train_on_batch=make_step(model, optimizer, recipe, averages, batch_size=schedule.batch_size),
         optimizer=optimizer,
