@@ -82,6 +82,7 @@ LIGHT = (
     "tlkit/models/published.py",
     "tlkit/models/registry.py",
     "tlkit/models/table.py",
+    "tlkit/transfer/backend.py",
     "tlkit/transfer/options.py",
     "tlkit/transfer/photos.py",
     "tlkit/transfer/plans.py",

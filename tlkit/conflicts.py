@@ -152,13 +152,13 @@ def torchvision(env: Environment) -> Conflict | None:
 
 
 def keras_backend(env: Environment) -> Conflict | None:
-    """Conversion needs TensorFlow."""
+    """Conversion needs TensorFlow; JAX is for training alone (docs/backends.md)."""
     backend = env.variables.get("KERAS_BACKEND") or "tensorflow"
     if backend == "tensorflow":
         return None
     return Conflict(
         found=f"KERAS_BACKEND={backend}",
-        problem="tlkit trains and exports on TensorFlow, and Keras takes another backend",
+        problem="tlkit exports on TensorFlow, and Keras takes another backend",
         remedy="unset KERAS_BACKEND",
     )
 

@@ -47,8 +47,8 @@ def train() -> str:
     import numpy as np
     import tensorflow as tf
 
-    if keras.backend.backend() != "tensorflow":
-        raise RuntimeError(f"Keras runs on {keras.backend.backend()}, tlkit needs it on tensorflow")
+    if keras.backend.backend() not in ("tensorflow", "jax"):
+        raise RuntimeError(f"Keras runs on {keras.backend.backend()}, tlkit needs it on tensorflow or jax")
     model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
     model.compile("sgd", loss="mse")
     model.train_on_batch(np.ones((2, 4), "f4"), np.ones((2, 2), "f4"))

@@ -81,5 +81,5 @@ def test_a_conflict_is_exit_code_1_and_printed_with_its_remedy(quick, capsys, mo
     assert main(["doctor"]) == 1
     out = capsys.readouterr().out
     assert "-> settle the conflicts first; if it is still broken: pip install keras" in out
-    assert "Conflict: KERAS_BACKEND=jax\n  tlkit trains and exports on TensorFlow" in out
+    assert "Conflict: KERAS_BACKEND=jax\n  tlkit exports on TensorFlow" in out
     assert out.endswith("  -> unset KERAS_BACKEND\n")

@@ -21,7 +21,8 @@ from tlkit.convert.undo import restored_on_failure
 from tlkit.data.calibration import DEFAULT_CALIBRATION, choose
 from tlkit.data.pipeline import Pixels, in_order
 from tlkit.data.recorded import find_again, photos_of
-from tlkit.errors import RunError
+from tlkit.errors import OptionError, RunError
+from tlkit.lazy import without_tensorflow
 from tlkit.lock import exclusive
 from tlkit.manifest import naming, read_manifest, replacing, sha256_of, sweep, write_json, write_manifest
 from tlkit.predict import predict_batch
@@ -51,6 +52,11 @@ def export(folder: Path, options: ExportOptions, progress: Progress | None = Non
     """
     progress = progress or Progress()
     check_options(options)
+    if keras.backend.backend() != "tensorflow":
+        raise OptionError(
+            f"Exporting needs the TensorFlow backend, and Keras takes {keras.backend.backend()!r}. Unset KERAS_BACKEND "
+            "and export in a new process; the run can stay as it is."
+        )
     sweep(folder.parent)
     manifest = read_manifest(folder)
     spec = PreprocessSpec.from_dict(manifest["preprocess"])
@@ -138,6 +144,7 @@ def _make(
     }
 
 
+@without_tensorflow()
 def load_model(folder: Path) -> keras.Model:
     """Loads `model.keras` of a run, in safe mode.
 

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import keras
-import tensorflow as tf
 
 INPUT, OUTPUT = "image", "probabilities"
 
@@ -19,6 +18,8 @@ def savedmodel_from_keras(model: keras.Model, folder: Path, *, dtype: str, batch
 
     Keras' own `export` takes twice as long and prints a screenful of captured tensors.
     """
+    import tensorflow as tf
+
     module = tf.Module()
     # Without these references TensorFlow does not save what the function captures.
     module.weights = [weight.value for weight in model.weights]

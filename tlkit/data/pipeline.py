@@ -1,4 +1,4 @@
-"""Photos to batches of pixels: tf.data around the reference implementation, parallel and prefetched.
+"""Photos to batches of pixels: the reference implementation, parallel and ahead of its use.
 
 Every pixel comes from `PreprocessSpec.load`, so training sees exactly what the device will see. Pillow decodes and
 resizes with the interpreter's lock released, about as fast as TensorFlow's own antialiased resize: see
@@ -13,16 +13,18 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from PIL import Image
 
 from tlkit.data import fast
+from tlkit.data.ahead import ahead
 from tlkit.data.arrays import ArrayPhoto
 from tlkit.data.augment import KEY, Augmentation
 from tlkit.data.discover import Photo
 from tlkit.errors import DataError, ImageError
+from tlkit.lazy import keras_backend
 from tlkit.preprocess import PreprocessSpec
 
 if TYPE_CHECKING:
@@ -134,16 +136,18 @@ class Pixels:
         except ImageError as err:
             raise DataError(f"{path} can't be used any more: {err}. Put it back, or start again without it.") from err
 
-    def dataset(self, batches: Iterable[Batch], augmentation: Augmentation | None = None) -> "tf.data.Dataset":
-        """Returns a tf.data pipeline that decodes ahead of its use.
+    def dataset(self, batches: Iterable[Batch], augmentation: Augmentation | None = None) -> Iterable[tuple[Any, Any]]:
+        """Decodes ahead of its use: a tf.data pipeline, or with another backend of Keras a thread.
 
         Args:
-            batches: Iterated once for each pass over the data set.
-            augmentation: Makes the views that the batches name.
+            batches: Iterated once, by the first pass.
+            augmentation: Makes the views that the batches name; with TensorFlow alone.
 
         Returns:
-            A data set of `(indices [N] int64, pixels [N, S, S, 3] float32 in [0, 255])`. Iterate it inside `errors`.
+            Pairs of `(indices [N] int64, pixels [N, S, S, 3] float32 in [0, 255])`. Iterate it inside `errors`.
         """
+        if keras_backend() != "tensorflow":
+            return ahead(lambda batch: (batch.indices, self.load(batch.indices).astype(np.float32)), batches)
         import tensorflow as tf
 
         size = self.spec.input_size
@@ -179,6 +183,9 @@ class Pixels:
     @contextmanager
     def errors(self) -> Iterator[None]:
         """Turns TensorFlow's report of a failed decode back into the `DataError` that names the photo."""
+        if keras_backend() != "tensorflow":  # then it is raised as it is
+            yield
+            return
         import tensorflow as tf
 
         try:

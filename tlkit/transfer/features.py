@@ -203,14 +203,10 @@ def _partial(folder: Path) -> Path:
 
 def _key(parts: Parts, wanted: Wanted) -> str:
     """Hashes everything that the features depend on."""
-    digest = hashlib.sha256()
+    digest, backend = hashlib.sha256(), keras.backend.backend()
     about = {
         "cache": CACHE_VERSION,
-        "versions": [
-            keras.backend.backend(),
-            *(version(name) for name in ("keras", "tensorflow", "pillow")),
-            *fast.names(),
-        ],
+        "versions": [backend, *(version(name) for name in ("keras", backend, "pillow")), *fast.names()],
         "preprocess": wanted.spec.to_dict(),
         "augment": wanted.augmentation.to_dict() if wanted.augmentation is not None else None,
         "backbone": json.loads(parts.backbone.to_json())["config"]["layers"],

@@ -26,6 +26,7 @@ from tlkit.manifest import (
 )
 from tlkit.progress import Progress
 from tlkit.transfer import grow, tune
+from tlkit.transfer.backend import check_same_backend
 from tlkit.transfer.options import FinetuneOptions
 from tlkit.transfer.photos import check_weights_file, read_photos, tell
 from tlkit.transfer.plans import Choice, plan
@@ -143,6 +144,7 @@ def resume(
             shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)  # a kill in the very last moment leaves it
             progress.say(f"{folder} is complete: there is nothing to go on with")
             return folder
+        check_same_backend(folder, manifest)
         decided = plan(options, Choice.from_manifest(manifest["freeze"]))
         check_base(folder, manifest, decided)
         photos = recorded_photos(folder, manifest, decided, data, x)

@@ -40,7 +40,7 @@ class FusedAdam(keras.optimizers.Adam):
     def begin_again(self, scale: float) -> None:
         """Forgets all gradients, and learns at `scale` times the rates from now on."""
         for variable in self.variables:
-            variable.assign(keras.ops.zeros_like(variable))
+            variable.assign(keras.ops.zeros(variable.shape, variable.dtype))
         self.scale.assign(scale)
 
     def _scale(self) -> Any:  # noqa: ANN401

@@ -11,6 +11,7 @@ import numpy as np
 from tlkit.data.pipeline import Pixels
 from tlkit.data.split import PhotoSet
 from tlkit.errors import TlkitError
+from tlkit.lazy import without_tensorflow
 from tlkit.manifest import read_manifest
 from tlkit.models import foreign, foreign_weights, registry
 from tlkit.models.architecture import Auxiliaries
@@ -20,6 +21,7 @@ from tlkit.models.weights import load_weights
 from tlkit.preprocess import PreprocessSpec
 from tlkit.progress import Progress
 from tlkit.transfer import auto, phases, results
+from tlkit.transfer.backend import can_augment
 from tlkit.transfer.inference import inference_once
 from tlkit.transfer.options import FinetuneOptions
 from tlkit.transfer.plans import Choice, Plan, plan
@@ -46,6 +48,7 @@ class Prepared:
         return self.decided.spec
 
 
+@without_tensorflow()
 def prepare(options: FinetuneOptions, decided: Plan, photos: PhotoSet, progress: Progress) -> Prepared:
     """Builds the model, loads its weights, and decides what `--freeze auto` leaves to the photos.
 
@@ -81,6 +84,9 @@ def prepare(options: FinetuneOptions, decided: Plan, photos: PhotoSet, progress:
     if decided.undecided:
         prepared = _decide(prepared, progress)
     _say_of_auxiliaries(prepared, progress)
+    pretrained = prepared.weights["source"] != "none"
+    if pretrained and not (prepared.decided.frozen or prepared.options.augment or can_augment()):
+        progress.say("Without augmentation, which needs the TensorFlow backend")
     return prepared
 
 
@@ -169,6 +175,7 @@ def _fetch(decided: Plan, progress: Progress) -> Path:
     return fetch_imagenet(architecture, input_size=size, top=top, width_multiplier=width, progress=progress)
 
 
+@without_tensorflow()
 def train(
     prepared: Prepared, folder: Path, progress: Progress, before_saving: Callable[[], None] = lambda: None
 ) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from tlkit.errors import OptionError
 from tlkit.models import bases, registry
 from tlkit.models.architecture import Architecture, Head
 from tlkit.preprocess import PreprocessSpec
+from tlkit.transfer.backend import can_augment, check_backend
 from tlkit.transfer.freeze import AUTO, Freeze, parse_freeze, periods
 from tlkit.transfer.options import DIGITS, FinetuneOptions, check_values
 
@@ -135,6 +136,7 @@ def plan(options: FinetuneOptions, choice: Choice | None = None) -> Plan:
     """
     own_data = str(options.data) != DIGITS
     check_values(options)
+    check_backend(options)
     architecture = bases.find(
         str(options.base), input_size=options.input_size, smallest=not own_data, base_input=options.base_input
     )
@@ -216,7 +218,7 @@ def _phases(
             rate = options.head_learning_rate
         mix = options.mix if tuned or len(parts) == 1 else "none"  # a head before thawing is better served by the cache
         cached = bool(period.frozen) and options.cache and batch_norm != "train" and mix == "none"
-        augment = options.augment or ("light" if tuned and not period.frozen else "none")
+        augment = options.augment or ("light" if tuned and not period.frozen and can_augment() else "none")
         found.append(
             Phase(
                 frozen=period.frozen,

@@ -4,7 +4,6 @@ import hashlib
 import platform
 import shlex
 import sys
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +17,7 @@ from tlkit.data.split import PhotoSet
 from tlkit.errors import BaseError, OptionError, RunError, did_you_mean
 from tlkit.lock import is_held
 from tlkit.manifest import check_name, is_empty, new_manifest, read_manifest, run_folders
+from tlkit.transfer.backend import versions
 from tlkit.transfer.options import FinetuneOptions
 from tlkit.transfer.plans import Plan
 
@@ -43,7 +43,7 @@ def new_record(prepared: "Prepared") -> dict[str, Any]:
         versions={
             "tlkit": __version__,
             "python": platform.python_version(),
-            **{name: version(name) for name in ("tensorflow", "keras", "numpy", "pillow")},
+            **versions(),
         },
         base=decided.architecture.name,
         base_options=_base_options(decided),

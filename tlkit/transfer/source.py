@@ -1,4 +1,4 @@
-"""Where training takes its batches from: cached features in memory, or pixels through tf.data.
+"""Where training takes its batches from: cached features in memory, or pixels decoded ahead.
 
 Both give the same photos in the same order, so both train the same head.
 """
@@ -90,12 +90,10 @@ def pixel_source(
     mix: Mix | None = None,
 ) -> Source:
     """Takes batches from pixels, decoded in parallel and ahead. `weights` as for `cached_source`."""
-    import tensorflow as tf
-
     train = Pixels(photos.root, photos.train, spec)
     held_out = Pixels(photos.root, photos.held_out, spec)
-    labels = tf.constant([photo.label for photo in photos.train], tf.int64)
-    class_weights = tf.constant(weights, tf.float32)
+    labels = np.array([photo.label for photo in photos.train])
+    class_weights = weights.astype(np.float32)
     infer = inference(model)
 
     def batches(steps: Iterable[Step]) -> Iterable[Any]:
@@ -104,16 +102,14 @@ def pixel_source(
         ahead, now = itertools.tee(steps)  # the first is read some batches ahead
         return (mix(step, *batch) for step, batch in zip(now, plain(ahead), strict=False))
 
-    def plain(steps: Iterable[Step]) -> tf.data.Dataset:
-        def labelled(indices: tf.Tensor, pixels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-            chosen = tf.gather(labels, indices)
-            return pixels, chosen, tf.gather(class_weights, chosen)
-
+    def plain(steps: Iterable[Step]) -> Iterator[tuple[Any, np.ndarray, np.ndarray]]:
         def viewed() -> Iterator[Batch]:
             for step in steps:
                 yield Batch(step.indices, None if augmentation is None else augmentation.view(step.epoch))
 
-        return train.dataset(viewed(), augmentation).map(labelled)
+        for indices, pixels in train.dataset(viewed(), augmentation):
+            chosen = labels[np.asarray(indices)]
+            yield pixels, chosen, class_weights[chosen]
 
     def logits(count: int) -> np.ndarray:
         with held_out.errors():

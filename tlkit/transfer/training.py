@@ -1,6 +1,6 @@
 """One training: `trainable`, the optimizer and the traced step in one call."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -8,16 +8,12 @@ from typing import Any, Literal
 import keras
 import numpy as np
 
-from tlkit.models.auxiliary import logits_of
 from tlkit.transfer.freeze import stage_of
 from tlkit.transfer.fused_adam import FusedAdam
 from tlkit.transfer.schedule import Schedule
+from tlkit.transfer.step import TrainOnBatch, make_step
 
 WARMUP = 0.1  # of all steps
-
-# From pixels or features, labels (`[N]` classes, or `[N, classes]` shares of them) and weights of a batch to the sum of
-# its losses and the number of right answers.
-TrainOnBatch = Callable[[Any, Any, Any], tuple[float, float]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,7 +119,7 @@ def compile_for_training(
     values = [keras.ops.convert_to_numpy(variable) for variable in trained] if recipe.ema else []
     averages = [keras.Variable(value, trainable=False) for value in values]
     return Compiled(
-        train_on_batch=_traced(model, optimizer, recipe, averages),
+        train_on_batch=make_step(model, optimizer, recipe, averages, batch_size=schedule.batch_size),
         optimizer=optimizer,
         variables=[variable for layer in model.layers if layer.trainable for variable in layer.variables],
         averages=averages,
@@ -139,61 +135,6 @@ def _distance(stage: str, stages: Sequence[str]) -> int:
 def _is_kernel(variable: keras.Variable) -> bool:
     """Whether it is what multiplies inputs across channels or pixels; scales, offsets and biases have one axis."""
     return len(variable.shape) > 1
-
-
-def _traced(
-    model: keras.Model, optimizer: keras.optimizers.Optimizer, recipe: Recipe, averages: Sequence[keras.Variable]
-) -> TrainOnBatch:
-    """Returns one step as one graph: cross-entropy of the logits, weighted, its gradients, and the update.
-
-    What it reports is of the logits alone, so that it can be compared with what validation gives.
-    """
-    import tensorflow as tf
-
-    trained = model.trainable_variables
-    watched = [variable.value for variable in trained]
-    classes = model.outputs[0].shape[-1]
-    signature = [
-        tf.TensorSpec((None, *model.input.shape[1:]), tf.float32),
-        tf.TensorSpec((None, classes), tf.float32),
-        tf.TensorSpec((None,), tf.float32),
-    ]
-    smoothing = recipe.label_smoothing
-
-    @tf.function(input_signature=signature, autograph=False)
-    def step(x: tf.Tensor, labels: tf.Tensor, weights: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        with tf.GradientTape(watch_accessed_variables=False) as tape:
-            tape.watch(watched)
-            outputs = model(x, training=True)
-            logits = logits_of(outputs)
-            targets = labels * (1 - smoothing) + smoothing / classes if smoothing else labels
-            losses = weights * tf.nn.softmax_cross_entropy_with_logits(targets, logits)
-            loss = tf.reduce_mean(losses)
-            for auxiliary in outputs[1:] if len(model.outputs) > 1 else ():
-                extra = tf.nn.softmax_cross_entropy_with_logits(targets, auxiliary)
-                loss += recipe.auxiliary_weight * tf.reduce_mean(weights * extra)
-        optimizer.apply(tape.gradient(loss, watched), trained)
-        _average(trained, averages, recipe.ema, optimizer.iterations)
-        right = tf.argmax(logits, axis=-1) == tf.argmax(labels, axis=-1)
-        return tf.reduce_sum(losses), tf.reduce_sum(tf.cast(right, tf.float32))
-
-    def run(x: Any, labels: Any, weights: Any) -> tuple[float, float]:  # noqa: ANN401
-        losses, right = step(x, one_hot(labels, classes), weights)
-        return float(losses), float(right)
-
-    return run
-
-
-def _average(
-    trained: Sequence[keras.Variable], averages: Sequence[keras.Variable], decay: float, iterations: keras.Variable
-) -> None:
-    """Moves the averages toward the weights; in the first steps faster, or they would remember where they began."""
-    if not averages:
-        return
-    step = keras.ops.cast(iterations, "float32")
-    share = 1 - keras.ops.minimum(decay, (1 + step) / (10 + step))
-    for average, variable in zip(averages, trained, strict=True):
-        average.assign_add(share * (variable - average))
 
 
 def one_hot(labels: Any, classes: int) -> Any:  # noqa: ANN401

@@ -1,0 +1,30 @@
+"""Batches made ahead of their use by a thread, where there is no tf.data."""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+Given = TypeVar("Given")
+Made = TypeVar("Made")
+DEPTH = 2  # batches made before they are asked for, as tf.data does
+
+
+def ahead(make: Callable[[Given], Made], given: Iterable[Given]) -> Iterator[Made]:
+    """Yields what `make` makes of each item, in order, while the next ones are being made.
+
+    What `make` raises is raised where its item would come. A consumer that stops early leaves no thread behind.
+    """
+    waiting: deque[Future[Made]] = deque()
+    items = iter(given)
+    with ThreadPoolExecutor(1, thread_name_prefix="tlkit-ahead") as thread:
+        try:
+            for item in items:
+                waiting.append(thread.submit(make, item))
+                if len(waiting) > DEPTH:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
