@@ -74,6 +74,7 @@ LIGHT = (
     "tlkit/models/published.py",
     "tlkit/models/registry.py",
     "tlkit/models/table.py",
+    "tlkit/transfer/devices.py",
     "tlkit/transfer/options.py",
     "tlkit/transfer/plans.py",
     "tlkit/transfer/finetune.py",

@@ -9,6 +9,11 @@ from click.core import ParameterSource
 from tlkit.cli.common import HELP, INTERRUPTED, json_option, print_json, print_table, runs_option
 
 
+def _devices(ctx: click.Context, param: click.Parameter, value: str) -> int | str:
+    """Reads `--devices`; what it may be is checked with all other options."""
+    return int(value) if value.isascii() and value.isdigit() else value
+
+
 @click.command("finetune", context_settings=HELP)
 @click.option(
     "--base",
@@ -146,6 +151,21 @@ from tlkit.cli.common import HELP, INTERRUPTED, json_option, print_json, print_t
     show_default=True,
     metavar="SHARE",
     help="Return to the best weights if the first epoch of thawed stages loses more validation accuracy.",
+)
+@click.option(
+    "--precision",
+    type=click.Choice(["auto", "float32", "mixed_float16", "mixed_bfloat16"]),
+    default="auto",
+    show_default=True,
+    help="In which layers compute in training; auto: what the chip is fast in. What is saved is float32.",
+)
+@click.option(
+    "--devices",
+    default="1",
+    callback=_devices,
+    show_default=True,
+    metavar="N|all",
+    help="GPUs that share each batch; the result is that of one.",
 )
 @click.option("--resume", is_flag=True, help="Go on with the newest run that was killed or interrupted, or --name.")
 @json_option

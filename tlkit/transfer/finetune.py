@@ -2,6 +2,7 @@
 
 import shutil
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from tlkit.lazy import import_keras
 from tlkit.lock import exclusive
 from tlkit.manifest import ARTIFACTS, CHECKPOINTS, NAME, check_place, create_run, read_manifest, sweep, write_manifest
 from tlkit.progress import Progress
+from tlkit.transfer import devices
 from tlkit.transfer.options import NO_FILE, FinetuneOptions
 from tlkit.transfer.plans import Choice, Plan, plan
 from tlkit.transfer.record import (
@@ -48,6 +50,7 @@ def finetune(options: FinetuneOptions, progress: Progress | None = None) -> Path
         TlkitError: bad input of any kind; nothing is left behind then, unless training had begun.
     """
     progress = progress or Progress()
+    _start_devices(options, progress)
     decided = plan(options)
     check_place(options.runs, options.name)
     if decided.weights not in NO_FILE and not Path(decided.weights).expanduser().is_file():
@@ -95,6 +98,9 @@ def resume(
             shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)  # a kill in the very last moment leaves it
             progress.say(f"{folder} is complete: there is nothing to go on with")
             return folder
+        # `auto` stays what it was, whatever machine this is.
+        options = replace(options, precision=manifest.get("precision", {"trained": "float32"})["trained"])
+        _start_devices(options, progress)
         decided = plan(options, Choice.from_manifest(manifest["freeze"]))
         check_base(folder, manifest, decided)
         photos = recorded_photos(manifest, decided, data)
@@ -112,6 +118,13 @@ def resume(
         manifest |= {"data": data_now, "split": photos.to_split()}
         _train(folder, manifest, prepared, progress, created=False)
     return folder
+
+
+def _start_devices(options: FinetuneOptions, progress: Progress) -> None:
+    devices.check(options.devices)
+    if options.devices != 1:
+        import_keras()
+        devices.start(options.devices, progress)
 
 
 def resume_or_begin(values: dict[str, Any], given: dict[str, Any], progress: Progress) -> Path:

@@ -55,7 +55,20 @@ class FusedAdam(keras.optimizers.Adam):
             return
         import tensorflow as tf
 
-        step = tf.cast(self.iterations + 1, tf.float32)
+        if tf.distribute.get_strategy().num_replicas_in_sync > 1:
+            grads = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, list(grads))
+        self.apply_summed(grads, trainable_variables, learning_rate)
+
+    def apply_summed(self, grads: Sequence[Any], trainable_variables: Sequence[Any], learning_rate: Any) -> None:  # noqa: ANN401
+        """Applies gradients that are the same on all devices."""
+        import tensorflow as tf
+
+        self.fused(grads, trainable_variables, learning_rate, tf.cast(self.iterations + 1, tf.float32))
+
+    def fused(self, grads: Sequence[Any], trainable_variables: Sequence[Any], learning_rate: Any, step: Any) -> None:  # noqa: ANN401
+        """Updates with one operation for each variable; `step` counts from 1."""
+        import tensorflow as tf
+
         powers = tf.pow(tf.constant(self.beta_1), step), tf.pow(tf.constant(self.beta_2), step)
         for gradient, variable in zip(grads, trainable_variables, strict=True):
             index = self._get_variable_index(variable)

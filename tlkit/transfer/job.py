@@ -18,22 +18,31 @@ from tlkit.models.imagenet import DownloadError, fetch_imagenet
 from tlkit.models.weights import load_weights
 from tlkit.preprocess import PreprocessSpec
 from tlkit.progress import Progress
-from tlkit.transfer import auto, phases, results
+from tlkit.transfer import auto, devices, phases, precision, results
 from tlkit.transfer.inference import inference_once
 from tlkit.transfer.options import FinetuneOptions
 from tlkit.transfer.plans import Choice, Plan, plan
 from tlkit.transfer.training import softmax
+from tlkit.transfer.twin import twin_of
 from tlkit.transfer.unmoved import check_unmoved, fingerprints
 
 
 @dataclass(frozen=True, kw_only=True)
 class Prepared:
-    """A model with its weights, ready to be trained on photos. `weights` goes into the manifest."""
+    """A model with its weights, ready to be trained on photos. `weights` goes into the manifest.
+
+    Attributes:
+        model: In float32, on one device: what is saved.
+        twin: What is trained, and gives its weights to `model`; see `twin_of`.
+        precision: Of the twin.
+    """
 
     options: FinetuneOptions
     decided: Plan
     photos: PhotoSet
     model: keras.Model
+    twin: keras.Model
+    precision: precision.Precision
     auxiliaries: Auxiliaries | None
     weights: dict[str, Any]
 
@@ -50,6 +59,8 @@ def prepare(options: FinetuneOptions, decided: Plan, photos: PhotoSet, progress:
         WeightsError: the weights can't be had, or don't fit. On the embedded digits alone, ImageNet weights that can't
             be had become random ones, with a warning.
     """
+    strategy = devices.strategy_for(options.devices)
+    chosen = precision.precision_here(options.precision, progress)
     keras.utils.set_random_seed(options.seed)
     architecture = decided.architecture
     frozen = () if decided.undecided else decided.frozen
@@ -68,7 +79,14 @@ def prepare(options: FinetuneOptions, decided: Plan, photos: PhotoSet, progress:
     if decided.frozen or weights["source"] != "none":
         _start_at_zero(model)
     prepared = Prepared(
-        options=options, decided=decided, photos=photos, model=model, auxiliaries=auxiliaries, weights=weights
+        options=options,
+        decided=decided,
+        photos=photos,
+        model=model,
+        twin=twin_of(model, chosen.policy, strategy),
+        precision=chosen,
+        auxiliaries=auxiliaries,
+        weights=weights,
     )
     if decided.undecided:
         prepared = _decide(prepared, progress)
@@ -166,7 +184,10 @@ def train(
     check_unmoved(pretrained, model, batch_norms=batch_norms)
     with trained.source.errors():
         probabilities = softmax(trained.source.held_out_logits())
-    if trained.features is not None:
+    agreement = None
+    if prepared.precision.mixed:
+        probabilities, agreement = precision.verified(prepared, probabilities, progress)
+    elif trained.features is not None:
         whole = softmax(inference_once(model, _two(prepared)))
         _check_same(
             whole,
@@ -188,6 +209,7 @@ def train(
             "unmoved": pretrained,
             "cache": None if trained.features is None else ("reused" if trained.features.reused else "computed"),
         },
+        "precision": precision.record(prepared.precision, agreement),
         "auxiliaries": None if auxiliaries is None else {"loss_weight": auxiliaries.loss_weight},
         "metrics": results.evaluate_splits(folder, photos, probabilities),
     }

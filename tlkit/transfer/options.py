@@ -10,6 +10,7 @@ from tlkit.errors import OptionError, RunError, did_you_mean
 from tlkit.manifest import DEFAULT_RUNS
 from tlkit.models import bases
 from tlkit.models.architecture import Head
+from tlkit.transfer import devices
 
 DIGITS = "digits"
 NO_FILE = ("imagenet", "base", "none")  # what --weights takes beside a file
@@ -66,6 +67,9 @@ class FinetuneOptions:
         sampling: `balanced` draws every class equally often, `natural` every photo once an epoch.
         max_thaw_drop: How much validation accuracy the first epoch of thawed stages may lose before the run returns to
             the weights it had.
+        precision: `float32`, `mixed_float16` or `mixed_bfloat16`, in which layers compute in training; `auto` takes
+            what the chip is fast in. What is saved is float32.
+        devices: How many GPUs share each batch, or `all`.
     """
 
     base: str | Path
@@ -98,6 +102,8 @@ class FinetuneOptions:
     ema: float = 0.0
     sampling: Literal["natural", "balanced"] = "natural"
     max_thaw_drop: float = 0.05
+    precision: str = "auto"
+    devices: int | str = 1
 
     def to_dict(self) -> dict[str, Any]:
         """Returns what the manifest records, so that a training can go on."""
@@ -140,6 +146,7 @@ CHOICES = {
     "mix": ("none", "mixup", "cutmix"),
     "sampling": ("natural", "balanced"),
     "augment": tuple(LEVELS),
+    "precision": ("auto", "float32", "mixed_float16", "mixed_bfloat16"),
 }
 
 
@@ -168,6 +175,7 @@ def check_values(options: FinetuneOptions) -> None:
         if value is not None and value not in choices:
             listed = f"{', '.join(choices[:-1])} or {choices[-1]}"
             raise OptionError(f"{_flag(name)} takes {listed}, not {value!r}.{did_you_mean(str(value), choices)}")
+    devices.check(options.devices)
     if options.views is not None and options.augment == "none":
         raise OptionError(f"--views {options.views} needs --augment light or strong: without, all views are the same.")
     if options.class_weight == "auto" and options.sampling == "balanced":

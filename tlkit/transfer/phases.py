@@ -19,6 +19,7 @@ from tlkit.transfer.plans import Phase
 from tlkit.transfer.schedule import Schedule
 from tlkit.transfer.source import Source, cached_source, pixel_source
 from tlkit.transfer.training import Recipe
+from tlkit.transfer.twin import copy_weights
 
 if TYPE_CHECKING:
     from tlkit.transfer.job import Prepared
@@ -61,6 +62,7 @@ class Trained:
 def train(prepared: "Prepared", folder: Path, progress: Progress) -> Trained:
     """Trains all phases, or goes on in the one where the run's checkpoint is."""
     decided = prepared.decided
+    copy_weights(prepared.model, prepared.twin)
     first = min(phase_of(folder), len(decided.phases) - 1)
     before: State | None = None
     for phase in decided.phases[first:]:
@@ -86,6 +88,7 @@ def train(prepared: "Prepared", folder: Path, progress: Progress) -> Trained:
         if not finished or before.dropped:
             break
     assert before is not None  # a plan has a phase
+    copy_weights(prepared.twin, prepared.model)
     return Trained(
         source=source,
         features=features,
@@ -101,8 +104,8 @@ def _model(prepared: "Prepared", phase: Phase) -> keras.Model:
     """Returns what a phase trains: without auxiliary classifiers where their stage is frozen."""
     auxiliaries = prepared.auxiliaries
     if auxiliaries is None or auxiliaries.stage in phase.frozen:
-        return without_auxiliaries(prepared.model)
-    return prepared.model
+        return without_auxiliaries(prepared.twin)
+    return prepared.twin
 
 
 def _title(prepared: "Prepared", phase: Phase) -> str:

@@ -9,8 +9,9 @@ import keras
 import numpy as np
 
 from tlkit.models.auxiliary import logits_of
+from tlkit.transfer.devices import replicated, scope, strategy_of
 from tlkit.transfer.freeze import stage_of
-from tlkit.transfer.fused_adam import FusedAdam
+from tlkit.transfer.scaled_adam import adam_for
 from tlkit.transfer.schedule import Schedule
 
 WARMUP = 0.1  # of all steps
@@ -109,7 +110,9 @@ def compile_for_training(
         warmup_target=schedule.learning_rate,
         warmup_steps=warmup,
     )
-    optimizer = FusedAdam(learning_rate=rate)
+    strategy = strategy_of(model)
+    with scope(strategy):
+        optimizer = adam_for(model, learning_rate=rate)
     trained = model.trainable_variables
     stage = {id(variable): stage_of(layer.name) for layer in model.layers for variable in layer.variables}
     optimizer.build_for(
@@ -117,7 +120,11 @@ def compile_for_training(
         factors=[recipe.layer_decay ** _distance(stage[id(variable)], stages) for variable in trained],
         decays=[recipe.weight_decay if _is_kernel(variable) else 0.0 for variable in trained],
     )
-    averages = [keras.Variable(variable.value, trainable=False) for variable in trained] if recipe.ema else []
+    with scope(strategy):
+        averages = [
+            keras.Variable(keras.ops.convert_to_tensor(variable), trainable=False)
+            for variable in (trained if recipe.ema else ())
+        ]
     return Compiled(
         train_on_batch=_traced(model, optimizer, recipe, averages),
         optimizer=optimizer,
@@ -156,25 +163,31 @@ def _traced(
     ]
     smoothing = recipe.label_smoothing
 
-    @tf.function(input_signature=signature, autograph=False)
-    def step(x: tf.Tensor, labels: tf.Tensor, weights: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def step(
+        x: tf.Tensor, labels: tf.Tensor, weights: tf.Tensor, mean: Callable[[tf.Tensor], tf.Tensor] = tf.reduce_mean
+    ) -> tuple[tf.Tensor, tf.Tensor]:
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(watched)
             outputs = model(x, training=True)
             logits = logits_of(outputs)
             targets = labels * (1 - smoothing) + smoothing / classes if smoothing else labels
             losses = weights * tf.nn.softmax_cross_entropy_with_logits(targets, logits)
-            loss = tf.reduce_mean(losses)
+            loss = mean(losses)
             for auxiliary in outputs[1:] if len(model.outputs) > 1 else ():
                 extra = tf.nn.softmax_cross_entropy_with_logits(targets, auxiliary)
-                loss += recipe.auxiliary_weight * tf.reduce_mean(weights * extra)
+                loss += recipe.auxiliary_weight * mean(weights * extra)
+            loss = optimizer.scale_loss(loss)
         optimizer.apply(tape.gradient(loss, watched), trained)
         _average(trained, averages, recipe.ema, optimizer.iterations)
         right = tf.argmax(logits, axis=-1) == tf.argmax(labels, axis=-1)
         return tf.reduce_sum(losses), tf.reduce_sum(tf.cast(right, tf.float32))
 
+    strategy = strategy_of(model)
+    whole = step if strategy is None else replicated(strategy, step)
+    traced = tf.function(whole, input_signature=signature, autograph=False)
+
     def run(x: Any, labels: Any, weights: Any) -> tuple[float, float]:  # noqa: ANN401
-        losses, right = step(x, one_hot(labels, classes), weights)
+        losses, right = traced(x, one_hot(labels, classes), weights)
         return float(losses), float(right)
 
     return run
