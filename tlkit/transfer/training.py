@@ -110,21 +110,17 @@ def compile_for_training(
         warmup_target=schedule.learning_rate,
         warmup_steps=warmup,
     )
-    strategy = strategy_of(model)
-    with scope(strategy):
-        optimizer = adam_for(model, learning_rate=rate)
     trained = model.trainable_variables
     stage = {id(variable): stage_of(layer.name) for layer in model.layers for variable in layer.variables}
-    optimizer.build_for(
-        trained,
-        factors=[recipe.layer_decay ** _distance(stage[id(variable)], stages) for variable in trained],
-        decays=[recipe.weight_decay if _is_kernel(variable) else 0.0 for variable in trained],
-    )
-    with scope(strategy):
-        averages = [
-            keras.Variable(keras.ops.convert_to_tensor(variable), trainable=False)
-            for variable in (trained if recipe.ema else ())
-        ]
+    with scope(strategy_of(model)):
+        optimizer = adam_for(model, learning_rate=rate)
+        optimizer.build_for(
+            trained,
+            factors=[recipe.layer_decay ** _distance(stage[id(variable)], stages) for variable in trained],
+            decays=[recipe.weight_decay if _is_kernel(variable) else 0.0 for variable in trained],
+        )
+        values = [keras.ops.convert_to_tensor(variable) for variable in (trained if recipe.ema else ())]
+        averages = [keras.Variable(value, trainable=False) for value in values]
     return Compiled(
         train_on_batch=_traced(model, optimizer, recipe, averages),
         optimizer=optimizer,

@@ -45,6 +45,8 @@ def copy_weights(source: keras.Model, target: keras.Model) -> None:
     if source is target:
         return
     for layer in source.layers:
+        if isinstance(layer, keras.layers.InputLayer):
+            continue
         other = target.get_layer(layer.name)
         other.trainable = layer.trainable
         other.set_weights(layer.get_weights())
