@@ -53,7 +53,7 @@ def matrix_rate(side: int, times: int = 20) -> float:
         x = a
         for _ in range(4):  # a chain, so that launching it costs next to nothing
             x = tf.matmul(x, b)
-        return x[0, 0]
+        return tf.cast(x[0, 0], tf.float32)
 
     product()
     return 4 * 2 * side**3 / seconds(product, times)
