@@ -5,13 +5,13 @@
 tlkit's side is its whole training: photos decoded, resized and augmented, checkpoints written. The bare side is Keras'
 `fit` with Adam on the same number of pixels that already lie in memory as batches, without metrics, with the same batch
 norms frozen or trained. Both are measured from the end of the first step to that of the last of an epoch, interleaved.
-Prints images/s and the ratio of each round, and their medians; 1 means as fast. Figures: docs/devices.md.
+Prints images/s and the ratio of each round, and their medians; 1 means as fast. On a machine that does other things
+beside, the ratio of images per second of CPU time says more, and is printed too. Figures: docs/devices.md.
 """
 
 import argparse
 import dataclasses
 import os
-import statistics
 import tempfile
 import time
 from collections.abc import Iterator
@@ -42,17 +42,17 @@ SIZE, BATCH = 96, 32
 
 
 class Clock(keras.callbacks.Callback):
-    """The times at which steps end."""
+    """The times at which steps end: of the wall, and of the CPU."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.ends: list[float] = []
+        self.ends: list[np.ndarray] = []
 
     def on_train_batch_end(self, batch: int, logs: object = None) -> None:
-        self.ends.append(time.perf_counter())
+        self.ends.append(np.array([time.perf_counter(), time.process_time()]))
 
     @property
-    def images_per_second(self) -> float:
+    def images_per_second(self) -> np.ndarray:
         return BATCH * (len(self.ends) - 1) / (self.ends[-1] - self.ends[0])
 
 
@@ -78,8 +78,8 @@ def network(classes: int, *, frozen: bool) -> keras.Model:
     return model
 
 
-def bare(photos: PhotoSet, *, frozen: bool) -> float:
-    """Returns images/s of Keras' `fit`."""
+def bare(photos: PhotoSet, *, frozen: bool) -> np.ndarray:
+    """Returns images/s, of the wall and of the CPU, of Keras' `fit`."""
     pixels = Pixels(photos.root, photos.train, PreprocessSpec(input_size=SIZE))
     x = pixels.load(np.arange(len(photos.train))).astype(np.float32)
     y = np.array([photo.label for photo in photos.train])
@@ -93,8 +93,8 @@ def bare(photos: PhotoSet, *, frozen: bool) -> float:
     return clock.images_per_second
 
 
-def ours(photos: PhotoSet, *, frozen: bool, augment: str) -> float:
-    """Returns images/s of tlkit's training."""
+def ours(photos: PhotoSet, *, frozen: bool, augment: str) -> np.ndarray:
+    """Returns the same of tlkit's training."""
     clock = Clock()
     augmentation = None if augment == "none" else Augmentation(augment, views=None, seed=0)
     source = pixel_source(
@@ -118,6 +118,10 @@ def ours(photos: PhotoSet, *, frozen: bool, augment: str) -> float:
     return clock.images_per_second
 
 
+def shown(ratio: np.ndarray) -> str:
+    return f"{ratio[0]:.2f} ({ratio[1]:.2f} of CPU time)"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data")
@@ -128,7 +132,7 @@ def main() -> None:
     photos = read_photos(wanted, plan(wanted), Progress())
     count = min(options.steps, len(photos.train) // BATCH) * BATCH
     photos = dataclasses.replace(photos, train=photos.train[:count], val=photos.val[:BATCH])
-    ratios: dict[tuple[str, str], list[float]] = {}
+    ratios: dict[tuple[str, str], list[np.ndarray]] = {}
     for number in range(1, options.rounds + 1):
         for frozen in (True, False):
             norms = "frozen" if frozen else "trained"
@@ -137,14 +141,14 @@ def main() -> None:
                 speed = ours(photos, frozen=frozen, augment=augment)
                 ratios.setdefault((norms, augment), []).append(speed / theirs)
                 print(
-                    f"round {number}, batch norm {norms:<7} augment {augment:<5} bare {theirs:>6.1f} images/s, "
-                    f"tlkit {speed:>6.1f}, ratio {speed / theirs:.2f}",
+                    f"round {number}, batch norm {norms:<7} augment {augment:<5} bare {theirs[0]:>6.1f} images/s, "
+                    f"tlkit {speed[0]:>6.1f}, ratio {shown(speed / theirs)}",
                     flush=True,
                 )
             keras.backend.clear_session()
     for (norms, augment), values in ratios.items():
-        each = ", ".join(f"{value:.2f}" for value in values)
-        print(f"median, batch norm {norms}, augment {augment}: {statistics.median(values):.2f} (rounds: {each})")
+        each = ", ".join(map(shown, values))
+        print(f"median, batch norm {norms}, augment {augment}: {shown(np.median(values, axis=0))} (rounds: {each})")
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@
 
 The step is that of tlkit (all stages trained, batch norms frozen, Adam), traced once as it is and once with
 `jit_compile`. Prints the seconds of the first step (tracing, optimizing, compiling), milliseconds of a later one, and
-what share of the time XLA needs; below 1 it helps. Figures: docs/devices.md.
+what share of the time XLA needs, of the wall and of the CPU; below 1 it helps. Figures: docs/devices.md.
 """
 
 import argparse
@@ -53,23 +53,25 @@ def main() -> None:
             np.ones(BATCH, np.float32),
         )
         steps = {compiled: step_of(name, size, compiled=compiled) for compiled in (False, True)}
-        first, each = {}, {False: [], True: []}
+        first, each, work = {}, {False: [], True: []}, {False: [], True: []}
         for compiled, step in steps.items():
             started = time.perf_counter()
             step(*batch)
             first[compiled] = time.perf_counter() - started
         for _ in range(options.rounds):
             for compiled, step in steps.items():
-                started = time.perf_counter()
+                started, begun = time.perf_counter(), time.process_time()
                 for _ in range(options.steps):
                     step(*batch)
                 each[compiled].append((time.perf_counter() - started) / options.steps)
+                work[compiled].append((time.process_time() - begun) / options.steps)
+        of_work = statistics.median(xla / plain for plain, xla in zip(work[False], work[True], strict=True))
         ratios = [xla / plain for plain, xla in zip(each[False], each[True], strict=True)]
         plain, xla = (1000 * statistics.median(each[compiled]) for compiled in (False, True))
         print(
             f"{name} at {size}: first step {first[False]:.1f} s, with XLA {first[True]:.1f} s; later ones "
             f"{plain:.0f} ms, with XLA {xla:.0f} ms: {statistics.median(ratios):.2f} of the time "
-            f"(rounds: {', '.join(f'{ratio:.2f}' for ratio in ratios)})",
+            f"(rounds: {', '.join(f'{ratio:.2f}' for ratio in ratios)}), {of_work:.2f} of the CPU time",
             flush=True,
         )
 

@@ -46,6 +46,12 @@ def test_a_cpu_that_computes_already_is_not_divided_any_more():
         devices.start(2, Progress())
 
 
+def test_another_backend_has_one_device(monkeypatch):
+    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
+    with pytest.raises(OptionError, match="--devices 2 needs Keras' TensorFlow backend, not jax"):
+        devices.start(2, Progress())
+
+
 def test_one_device_needs_no_strategy():
     assert devices.strategy_for(1) is None
     assert devices.strategy_for("all") is None  # a CPU is one
@@ -79,7 +85,18 @@ def test_a_run_on_two_devices_is_that_of_one(tmp_path, make_folder):
     """Cached features first, then pixels; dropout 0, since each device draws its own."""
     photos = make_folder()
     common = ["tlkit", "finetune", "--base", "lenet5", "--weights", "none", "--data", str(photos)]
-    common += ["--freeze", "head-then:up-to:stage1", "--epochs", "4", "--batch-size", "8", "--dropout", "0"]
+    common += [
+        "--freeze",
+        "head-then:up-to:stage1",
+        "--epochs",
+        "4",
+        "--batch-size",
+        "8",
+        "--dropout",
+        "0",
+        "--ema",
+        "0.9",
+    ]
     common += ["--runs", str(tmp_path / "runs")]
     runs = {}
     for count in ("1", "2"):

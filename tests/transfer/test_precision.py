@@ -17,7 +17,7 @@ from tlkit.transfer.features import Wanted, _key, cut
 from tlkit.transfer.finetune import finetune, resume
 from tlkit.transfer.fused_adam import FusedAdam
 from tlkit.transfer.options import FinetuneOptions
-from tlkit.transfer.precision import choose, compare
+from tlkit.transfer.precision import choose, compare, precision_here
 from tlkit.transfer.scaled_adam import ScaledAdam
 from tlkit.transfer.schedule import Schedule
 from tlkit.transfer.training import compile_for_training
@@ -51,6 +51,13 @@ def test_auto_takes_what_the_chip_is_fast_in_and_says_why(capabilities, tpu, pol
 def test_a_precision_that_does_not_exist_is_an_error(tmp_path):
     with pytest.raises(OptionError, match="--precision takes auto, float32, mixed_float16 or mixed_bfloat16, not"):
         finetune(FinetuneOptions(base="lenet5", precision="float16", runs=tmp_path))
+
+
+def test_float16_needs_the_loss_scale_of_tensorflow(monkeypatch):
+    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
+    with pytest.raises(OptionError, match="--precision mixed_float16 needs Keras' TensorFlow backend, not jax"):
+        precision_here("mixed_float16", Progress())
+    assert precision_here("auto", Progress()).policy == "float32"
 
 
 @pytest.mark.parametrize("policy", MIXED)
@@ -158,6 +165,32 @@ def test_a_mixed_training_leaves_a_float32_run(policy, tmp_path):
     assert {layer.dtype_policy.name for layer in model.layers} == {"float32"}
     made = export(run, ExportOptions())  # its gate: probabilities of predictions.npz to 1e-4
     assert made["parity"]["max_probability_difference"] <= 1e-4
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("base", ["keras:MobileNetV3Small", "own"])
+def test_a_mixed_training_of_another_base_leaves_a_float32_run(base, tmp_path, make_folder):
+    size = 32
+    if base == "own":
+        layers = keras.layers
+        model = keras.Sequential(
+            [
+                keras.Input((size, size, 3)),
+                layers.Rescaling(1 / 255),
+                layers.Conv2D(8, 3, strides=2, activation="relu"),
+                layers.Conv2D(8, 3, strides=2, activation="relu"),
+                layers.GlobalAveragePooling2D(),
+                layers.Dense(3, activation="softmax"),
+            ]
+        )
+        base = tmp_path / "own.keras"
+        model.save(base)
+    options = {"freeze": "last:1", "epochs": 2, "batch_size": 8, "input_size": size, "precision": "mixed_bfloat16"}
+    options |= {"weights": "none"} if str(base).startswith("keras:") else {}
+    run = finetune(FinetuneOptions(base=base, data=make_folder(), runs=tmp_path / "runs", **options))
+    saved = keras.saving.load_model(run / "model.keras", compile=False)
+    assert {layer.dtype_policy.name for layer in saved.layers} == {"float32"}
+    assert read_manifest(run)["precision"]["trained"] == "mixed_bfloat16"
 
 
 @pytest.mark.slow

@@ -34,10 +34,16 @@ def start(devices: int | str, progress: Progress) -> None:
     That must happen before TensorFlow has computed anything.
 
     Raises:
-        OptionError: there are fewer GPUs, or TensorFlow has begun with fewer devices.
+        OptionError: there are fewer GPUs, TensorFlow has begun with fewer devices, or another backend is to train.
     """
     check(devices)
-    if devices in (1, "all"):
+    if devices == 1:
+        return
+    import keras
+
+    if (backend := keras.backend.backend()) != "tensorflow":
+        raise OptionError(f"--devices {devices} needs Keras' TensorFlow backend, not {backend}. Leave it out.")
+    if devices == "all":
         return
     import tensorflow as tf
 

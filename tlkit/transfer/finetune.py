@@ -99,7 +99,8 @@ def resume(
             progress.say(f"{folder} is complete: there is nothing to go on with")
             return folder
         # `auto` stays what it was, whatever machine this is.
-        options = replace(options, precision=manifest.get("precision", {"trained": "float32"})["trained"])
+        recorded = manifest.get("precision", {"trained": "float32", "why": ""})
+        options = replace(options, precision=recorded["trained"])
         _start_devices(options, progress)
         decided = plan(options, Choice.from_manifest(manifest["freeze"]))
         check_base(folder, manifest, decided)
@@ -109,6 +110,7 @@ def resume(
         from tlkit.transfer import job
 
         prepared = job.prepare(options, decided, photos, progress)
+        prepared = replace(prepared, precision=replace(prepared.precision, why=recorded["why"]))
         if prepared.weights["sha256"] != manifest["weights"]["sha256"]:
             raise WeightsError(
                 f"The weights that {folder} was begun with have changed: {manifest['weights']['source']}. Put that "

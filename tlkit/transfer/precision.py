@@ -13,7 +13,7 @@ import keras
 import numpy as np
 
 from tlkit.data.pipeline import Batch, Pixels, in_order
-from tlkit.errors import TlkitError
+from tlkit.errors import OptionError, TlkitError
 from tlkit.models.lrn import LocalResponseNormalization
 from tlkit.progress import Progress
 from tlkit.transfer.inference import inference
@@ -87,7 +87,15 @@ def choose(asked: str, capabilities: Sequence[tuple[int, int] | None], *, tpu: b
 
 
 def precision_here(asked: str, progress: Progress) -> Precision:
-    """Decides for this machine, and says so."""
+    """Decides for this machine, and says so.
+
+    Raises:
+        OptionError: float16, which needs a loss scale, with another backend than TensorFlow.
+    """
+    if asked == "mixed_float16" and (backend := keras.backend.backend()) != "tensorflow":
+        raise OptionError(
+            f"--precision mixed_float16 needs Keras' TensorFlow backend, not {backend}. Use --precision mixed_bfloat16."
+        )
     if asked != "auto" or keras.backend.backend() != "tensorflow":
         chosen = choose("float32" if asked == "auto" else asked, (), tpu=False)
     else:
