@@ -152,7 +152,7 @@ def test_a_mixed_training_leaves_a_float32_run(policy, tmp_path):
         def say(self, text):
             said.append(text)
 
-    options = FinetuneOptions(base="lenet5", epochs=12, precision=policy, runs=tmp_path / "runs", learning_rate=0.02)
+    options = FinetuneOptions(base="lenet5", epochs=10, precision=policy, runs=tmp_path / "runs", learning_rate=0.005)
     run = finetune(options, Listening())
     manifest = read_manifest(run)
     assert manifest["metrics"]["test"]["accuracy"] > 0.9
