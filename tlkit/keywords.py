@@ -23,7 +23,7 @@ class FinetuneKeywords(TypedDict, total=False):
         head: `gap` (pooling and one layer) or `original` (the paper's, at its own input size).
         epochs: Passes over the training photos, at most, of all phases together.
         batch_size: Photos in a step.
-        learning_rate: Of Adam, after its warm-up; a cosine takes it to 0.
+        learning_rate: Of Adam, after its warm-up; a cosine takes it to 0. `auto`: found by a sweep before each phase.
         input_size: Side of the square input in pixels.
         dropout: Share of the features that is dropped before the last layer, in [0, 1).
         seed: Of split, initial weights, order and dropout.
@@ -47,6 +47,12 @@ class FinetuneKeywords(TypedDict, total=False):
         max_thaw_drop: Validation accuracy, in [0, 1], that the first epoch of thawed stages may lose, beyond chance.
         decode: `full`, or `scaled`, which reads large JPEG photos at a fraction of their size.
         parent_data: Where the photos of `parent` are now, if they have moved.
+        head_width: Units of a hidden layer of the head `gap`; 0 for none.
+        head_learning_rate: Of phases that train the head alone; that of all phases when None.
+        head_weight_decay: Likewise.
+        tune: How many settings of the head to try before training; None tries none.
+        precision: `float32`, `mixed_float16` or `mixed_bfloat16` in training; `auto` takes what the chip is fast in.
+        devices: How many GPUs share each batch, or `all`.
     """
 
     weights: str | Path | None
@@ -54,7 +60,7 @@ class FinetuneKeywords(TypedDict, total=False):
     head: "Head | None"
     epochs: int | None
     batch_size: int
-    learning_rate: float | None
+    learning_rate: float | Literal["auto"] | None
     input_size: int | None
     dropout: float | None
     seed: int
@@ -78,6 +84,12 @@ class FinetuneKeywords(TypedDict, total=False):
     max_thaw_drop: float
     decode: Literal["full", "scaled"]
     parent_data: str | Path | None
+    head_width: int
+    head_learning_rate: float | None
+    head_weight_decay: float | None
+    tune: int | None
+    precision: str
+    devices: int | str
 
 
 class ExportKeywords(TypedDict, total=False):

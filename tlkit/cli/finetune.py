@@ -12,6 +12,11 @@ if TYPE_CHECKING:
     from tlkit.transfer.options import FinetuneOptions
 
 
+def _devices(ctx: click.Context, param: click.Parameter, value: str) -> int | str:
+    """Reads `--devices`; what it may be is checked with all other options."""
+    return int(value) if value.isascii() and value.isdigit() else value
+
+
 @click.command("finetune", context_settings=HELP)
 @click.option(
     "--base",
@@ -182,6 +187,21 @@ if TYPE_CHECKING:
     metavar="N",
     help="First try N settings of the head on cached features: width, dropout, learning rate, weight decay. Training "
     "takes the best, if validation says clearly that it is better than the default.",
+)
+@click.option(
+    "--precision",
+    type=click.Choice(["auto", "float32", "mixed_float16", "mixed_bfloat16"]),
+    default="auto",
+    show_default=True,
+    help="In which layers compute in training; auto: what the chip is fast in. What is saved is float32.",
+)
+@click.option(
+    "--devices",
+    default="1",
+    callback=_devices,
+    show_default=True,
+    metavar="N|all",
+    help="GPUs that share each batch; the result is that of one.",
 )
 @click.option("--resume", is_flag=True, help="Go on with the newest run that was killed or interrupted, or --name.")
 @json_option

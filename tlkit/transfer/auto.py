@@ -42,7 +42,7 @@ def choose(prepared: "Prepared", progress: Progress) -> Choice:
     per_class = np.bincount(labels, minlength=len(prepared.photos.classes))
     if np.sum(per_class >= FOLDS) < 2:
         return Choice(strategy="all-but-head", why=f"classes have fewer than {FOLDS} photos to train on")
-    parts = cut(without_auxiliaries(prepared.model), prepared.decided.architecture.stages)
+    parts = cut(without_auxiliaries(prepared.twin), prepared.decided.architecture.stages)
     assert parts is not None  # there are stages
     chosen = _sample(labels, per_class, min(PHOTOS, NUMBERS // int(np.prod(parts.backbone.output.shape[1:]))))
     features = _features(prepared, parts, chosen, progress)

@@ -25,7 +25,7 @@ from tlkit.manifest import (
     write_manifest,
 )
 from tlkit.progress import Progress
-from tlkit.transfer import grow, tune
+from tlkit.transfer import devices, grow, tune
 from tlkit.transfer.backend import check_same_backend
 from tlkit.transfer.options import FinetuneOptions
 from tlkit.transfer.photos import check_weights_file, read_photos, tell
@@ -68,6 +68,7 @@ def finetune(
         TlkitError: bad input of any kind; nothing is left behind then, unless training had begun.
     """
     progress = progress or Progress()
+    _start_devices(options, progress)
     if options.parent is not None:
         options, freeze = grow.inherit(options), options.freeze
     decided = plan(options)
@@ -145,6 +146,10 @@ def resume(
             progress.say(f"{folder} is complete: there is nothing to go on with")
             return folder
         check_same_backend(folder, manifest)
+        # `auto` stays what it was, whatever machine this is.
+        recorded = manifest.get("precision", {"trained": "float32", "why": ""})
+        options = replace(options, precision=recorded["trained"])
+        _start_devices(options, progress)
         decided = plan(options, Choice.from_manifest(manifest["freeze"]))
         check_base(folder, manifest, decided)
         photos = recorded_photos(folder, manifest, decided, data, x)
@@ -153,6 +158,7 @@ def resume(
         from tlkit.transfer import job
 
         prepared = replace(job.prepare(options, decided, photos, progress), callbacks=tuple(callbacks))
+        prepared = replace(prepared, precision=replace(prepared.precision, why=recorded["why"]))
         if prepared.weights["sha256"] != manifest["weights"]["sha256"]:
             raise WeightsError(
                 f"The weights that {folder} was begun with have changed: {manifest['weights']['source']}. Put that "
@@ -162,6 +168,13 @@ def resume(
         manifest |= {"data": data_now, "split": photos.to_split()}
         _train(folder, manifest, prepared, progress, created=False)
     return folder
+
+
+def _start_devices(options: FinetuneOptions, progress: Progress) -> None:
+    devices.check(options.devices)
+    if options.devices != 1:
+        import_keras()
+        devices.start(options.devices, progress)
 
 
 def resume_or_begin(values: dict[str, Any], given: dict[str, Any], progress: Progress) -> Path:

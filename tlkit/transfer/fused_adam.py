@@ -29,22 +29,22 @@ class FusedAdam(keras.optimizers.Adam):
         """
         self._factors, self._decays = list(factors), list(decays)
         self.build(variables)
-        self.scale = keras.Variable(1.0, trainable=False, dtype="float32", name="scale")
+        self.slowdown = keras.Variable(1.0, trainable=False, dtype="float32", name="slowdown")
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:  # noqa: ANN401
         """Updates one variable with Keras' operations, on any backend."""
-        rate = learning_rate * self._scale() * self._factor(variable)
+        rate = learning_rate * self._slowdown() * self._factor(variable)
         self._decay(variable, rate)
         super().update_step(gradient, variable, rate)
 
-    def begin_again(self, scale: float) -> None:
-        """Forgets all gradients, and learns at `scale` times the rates from now on."""
+    def begin_again(self, slowdown: float) -> None:
+        """Forgets all gradients, and learns at `slowdown` times the rates from now on."""
         for variable in self.variables:
             variable.assign(keras.ops.zeros(variable.shape, variable.dtype))
-        self.scale.assign(scale)
+        self.slowdown.assign(slowdown)
 
-    def _scale(self) -> Any:  # noqa: ANN401
-        return self.scale if hasattr(self, "scale") else 1.0
+    def _slowdown(self) -> Any:  # noqa: ANN401
+        return self.slowdown if hasattr(self, "slowdown") else 1.0
 
     def _factor(self, variable: Any) -> float:  # noqa: ANN401
         return self._factors[self._get_variable_index(variable)] if hasattr(self, "_factors") else 1.0
@@ -65,11 +65,24 @@ class FusedAdam(keras.optimizers.Adam):
             return
         import tensorflow as tf
 
-        step = tf.cast(self.iterations + 1, tf.float32)
+        if tf.distribute.get_strategy().num_replicas_in_sync > 1:
+            grads = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, list(grads))
+        self.apply_summed(grads, trainable_variables, learning_rate)
+
+    def apply_summed(self, grads: Sequence[Any], trainable_variables: Sequence[Any], learning_rate: Any) -> None:  # noqa: ANN401
+        """Applies gradients that are the same on all devices."""
+        import tensorflow as tf
+
+        self.fused(grads, trainable_variables, learning_rate, tf.cast(self.iterations + 1, tf.float32))
+
+    def fused(self, grads: Sequence[Any], trainable_variables: Sequence[Any], learning_rate: Any, step: Any) -> None:  # noqa: ANN401
+        """Updates with one operation for each variable; `step` counts from 1."""
+        import tensorflow as tf
+
         powers = tf.pow(tf.constant(self.beta_1), step), tf.pow(tf.constant(self.beta_2), step)
         for gradient, variable in zip(grads, trainable_variables, strict=True):
             index = self._get_variable_index(variable)
-            rate = tf.cast(learning_rate, tf.float32) * self._scale() * self._factor(variable)
+            rate = tf.cast(learning_rate, tf.float32) * self._slowdown() * self._factor(variable)
             self._decay(variable, rate)
             tf.raw_ops.ResourceApplyAdam(
                 var=variable.value.handle,

@@ -20,24 +20,33 @@ from tlkit.models.imagenet import DownloadError, fetch_imagenet
 from tlkit.models.weights import load_weights
 from tlkit.preprocess import PreprocessSpec
 from tlkit.progress import Progress
-from tlkit.transfer import auto, phases, results
+from tlkit.transfer import auto, devices, phases, precision, results
 from tlkit.transfer.backend import can_augment
 from tlkit.transfer.inference import inference_once
 from tlkit.transfer.options import FinetuneOptions
 from tlkit.transfer.plans import Choice, Plan, plan
 from tlkit.transfer.start import grown_model
 from tlkit.transfer.training import softmax
+from tlkit.transfer.twin import twin_of
 from tlkit.transfer.unmoved import check_unmoved, fingerprints
 
 
 @dataclass(frozen=True, kw_only=True)
 class Prepared:
-    """A model with its weights, ready to be trained on photos. `weights` goes into the manifest."""
+    """A model with its weights, ready to be trained on photos. `weights` goes into the manifest.
+
+    Attributes:
+        model: In float32, on one device: what is saved.
+        twin: What is trained, and gives its weights to `model`; see `twin_of`.
+        precision: Of the twin.
+    """
 
     options: FinetuneOptions
     decided: Plan
     photos: PhotoSet
     model: keras.Model
+    twin: keras.Model
+    precision: precision.Precision
     auxiliaries: Auxiliaries | None
     weights: dict[str, Any]
     callbacks: tuple[keras.callbacks.Callback, ...] = ()
@@ -78,9 +87,7 @@ def prepare(options: FinetuneOptions, decided: Plan, photos: PhotoSet, progress:
     weights = _load(without_auxiliaries(model), decided, progress)
     if decided.frozen or weights["source"] != "none":
         _start_at_zero(model)
-    prepared = Prepared(
-        options=options, decided=decided, photos=photos, model=model, auxiliaries=auxiliaries, weights=weights
-    )
+    prepared = _with_twin(options, decided, photos, progress, model=model, auxiliaries=auxiliaries, weights=weights)
     if decided.undecided:
         prepared = _decide(prepared, progress)
     _say_of_auxiliaries(prepared, progress)
@@ -90,12 +97,37 @@ def prepare(options: FinetuneOptions, decided: Plan, photos: PhotoSet, progress:
     return prepared
 
 
+def _with_twin(
+    options: FinetuneOptions,
+    decided: Plan,
+    photos: PhotoSet,
+    progress: Progress,
+    *,
+    model: keras.Model,
+    auxiliaries: Auxiliaries | None,
+    weights: dict[str, Any],
+) -> Prepared:
+    """Makes what is trained in the model's place: on the devices and in the precision that were asked for."""
+    strategy = devices.strategy_for(options.devices)
+    chosen = precision.precision_here(options.precision, progress)
+    return Prepared(
+        options=options,
+        decided=decided,
+        photos=photos,
+        model=model,
+        twin=twin_of(model, chosen.policy, strategy),
+        precision=chosen,
+        auxiliaries=auxiliaries,
+        weights=weights,
+    )
+
+
 def _grown(options: FinetuneOptions, decided: Plan, photos: PhotoSet, progress: Progress) -> Prepared:
     """Goes on from the model of another run."""
     path = Path(decided.weights)
     model, weights = grown_model(path, old=len(read_manifest(path.parent)["classes"]), classes=len(photos.classes))
     foreign.forget()
-    prepared = Prepared(options=options, decided=decided, photos=photos, model=model, auxiliaries=None, weights=weights)
+    prepared = _with_twin(options, decided, photos, progress, model=model, auxiliaries=None, weights=weights)
     return _decide(prepared, progress) if decided.undecided else prepared
 
 
@@ -190,7 +222,10 @@ def train(
     check_unmoved(pretrained, model, batch_norms=batch_norms)
     with trained.source.errors():
         probabilities = softmax(trained.source.held_out_logits())
-    if trained.features is not None:
+    agreement = None
+    if prepared.precision.mixed:
+        probabilities, agreement = precision.verified(prepared, probabilities, progress)
+    elif trained.features is not None:
         whole = softmax(inference_once(model, _two(prepared)))
         _check_same(
             whole,
@@ -212,6 +247,7 @@ def train(
             "unmoved": pretrained,
             "cache": None if trained.features is None else ("reused" if trained.features.reused else "computed"),
         },
+        "precision": precision.record(prepared.precision, agreement),
         "auxiliaries": None if auxiliaries is None else {"loss_weight": auxiliaries.loss_weight},
         "metrics": results.evaluate_splits(folder, photos, probabilities),
     }

@@ -73,7 +73,7 @@ class Training:
             stages=stages,
         )
         self._compiled = compiled
-        optimizer = [*compiled.optimizer.variables, compiled.optimizer.scale]
+        optimizer = [*compiled.optimizer.variables, compiled.optimizer.slowdown]
         moved = [*compiled.variables, *optimizer, *compiled.averages]
         self._watch = watch or Watch()
         self._watch.phase(self._steps, compiled.optimizer)
@@ -203,7 +203,7 @@ class Training:
 
     def _rate(self) -> float:
         optimizer = self._compiled.optimizer
-        return float(keras.ops.convert_to_numpy(optimizer.learning_rate * optimizer.scale))
+        return float(keras.ops.convert_to_numpy(optimizer.learning_rate * optimizer.slowdown))
 
     def _check_drop(self, progress: Progress) -> None:
         """Returns to the best weights when the first epoch of newly thawed stages has lost too much."""

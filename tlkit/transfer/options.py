@@ -10,6 +10,7 @@ from tlkit.errors import OptionError, RunError, did_you_mean
 from tlkit.manifest import DEFAULT_RUNS
 from tlkit.models import bases
 from tlkit.models.architecture import Head
+from tlkit.transfer import devices
 
 DIGITS = "digits"
 NO_FILE = ("imagenet", "base", "none")  # what --weights takes beside a file
@@ -78,6 +79,9 @@ class FinetuneOptions:
         head_width: Units of a hidden layer of the head `gap`; 0 for none.
         head_learning_rate, head_weight_decay: Of phases that train the head alone; those of all phases when None.
         tune: How many settings of the head to try before training (see `tlkit.transfer.tune`); None tries none.
+        precision: `float32`, `mixed_float16` or `mixed_bfloat16`, in which layers compute in training; `auto` takes
+            what the chip is fast in. What is saved is float32.
+        devices: How many GPUs share each batch, or `all`.
     """
 
     base: str | Path | None = None
@@ -117,6 +121,8 @@ class FinetuneOptions:
     head_learning_rate: float | None = None
     head_weight_decay: float | None = None
     tune: int | None = None
+    precision: str = "auto"
+    devices: int | str = 1
 
     def to_dict(self) -> dict[str, Any]:
         """Returns what the manifest records, so that a training can go on."""
@@ -162,6 +168,7 @@ CHOICES = {
     "sampling": ("natural", "balanced"),
     "decode": ("full", "scaled"),
     "augment": tuple(LEVELS),
+    "precision": ("auto", "float32", "mixed_float16", "mixed_bfloat16"),
 }
 
 
@@ -194,6 +201,7 @@ def check_values(options: FinetuneOptions) -> None:
         if value is not None and value not in choices:
             listed = f"{', '.join(choices[:-1])} or {choices[-1]}"
             raise OptionError(f"{_flag(name)} takes {listed}, not {value!r}.{did_you_mean(str(value), choices)}")
+    devices.check(options.devices)
     if options.views is not None and options.augment == "none":
         raise OptionError(f"--views {options.views} needs --augment light or strong: without, all views are the same.")
     if options.class_weight == "auto" and options.sampling == "balanced":

@@ -22,6 +22,7 @@ from tlkit.transfer.schedule import Schedule
 from tlkit.transfer.source import Source, cached_source, pixel_source
 from tlkit.transfer.sweep import sweep
 from tlkit.transfer.training import Recipe
+from tlkit.transfer.twin import copy_weights
 
 if TYPE_CHECKING:
     from tlkit.transfer.job import Prepared
@@ -64,9 +65,10 @@ class Trained:
 def train(prepared: "Prepared", folder: Path, progress: Progress) -> Trained:
     """Trains all phases, or goes on in the one where the run's checkpoint is."""
     decided = prepared.decided
+    copy_weights(prepared.model, prepared.twin)
     first = min(phase_of(folder), len(decided.phases) - 1)
     before: State | None = None
-    watch = Watch(prepared.callbacks, without_auxiliaries(prepared.model), epochs=decided.epochs)
+    watch = Watch(prepared.callbacks, without_auxiliaries(prepared.twin), epochs=decided.epochs)
     finds = Finds(folder)
     settled = [replace(one, learning_rate=one.learning_rate or finds.rate(i)) for i, one in enumerate(decided.phases)]
     for number in range(first, len(settled)):
@@ -97,6 +99,7 @@ def train(prepared: "Prepared", folder: Path, progress: Progress) -> Trained:
             break
     assert before is not None  # a plan has a phase
     watch.end(before.rows)
+    copy_weights(prepared.twin, prepared.model)
     return Trained(
         source=source,
         features=features,
@@ -112,8 +115,8 @@ def _model(prepared: "Prepared", phase: Phase) -> keras.Model:
     """Returns what a phase trains: without auxiliary classifiers where their stage is frozen."""
     auxiliaries = prepared.auxiliaries
     if auxiliaries is None or auxiliaries.stage in phase.frozen:
-        return without_auxiliaries(prepared.model)
-    return prepared.model
+        return without_auxiliaries(prepared.twin)
+    return prepared.twin
 
 
 def _title(prepared: "Prepared", phase: Phase) -> str:
@@ -259,7 +262,7 @@ def head_features(prepared: "Prepared", progress: Progress) -> tuple[list[np.nda
     """
     phase, photos = prepared.decided.phases[0], prepared.photos
     augmentation = _augmentation(prepared, phase)
-    parts = cut(without_auxiliaries(prepared.model), phase.frozen)
+    parts = cut(without_auxiliaries(prepared.twin), phase.frozen)
     assert parts is not None  # there are stages
     try:
         features = features_of(parts, _wanted(prepared, augmentation), progress=progress)

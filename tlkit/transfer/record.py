@@ -51,6 +51,7 @@ def new_record(prepared: "Prepared") -> dict[str, Any]:
         stages=list(decided.architecture.stages),
         weights=prepared.weights,
         freeze=decided.to_freeze(),
+        precision=prepared.precision.to_dict(),
         schedule={},
         classes=list(photos.classes),
         preprocess=prepared.spec.to_dict(),

@@ -34,7 +34,7 @@ def make_step(
     """Returns one step, as `tlkit.transfer.step.make_step` says; the variables hold their new values after each."""
     classes = model.outputs[0].shape[-1]
     frozen, drawn = _split(model)
-    trained, own = model.trainable_variables, [*optimizer.variables, optimizer.scale, *averages]
+    trained, own = model.trainable_variables, [*optimizer.variables, optimizer.slowdown, *averages]
     moved = (trained, drawn, own)
     loss_of = _loss(model, recipe, moved, frozen)
 

@@ -1,18 +1,20 @@
 """One training step with the TensorFlow backend: forward, backward and update as one graph."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
 import tensorflow as tf
 
 from tlkit.models.auxiliary import logits_of
+from tlkit.transfer.devices import replicated, strategy_of
+from tlkit.transfer.fused_adam import FusedAdam
 from tlkit.transfer.step import TrainOnBatch, move_averages
 from tlkit.transfer.training import Recipe, one_hot
 
 
 def make_step(
-    model: keras.Model, optimizer: keras.optimizers.Optimizer, recipe: Recipe, averages: Sequence[keras.Variable]
+    model: keras.Model, optimizer: FusedAdam, recipe: Recipe, averages: Sequence[keras.Variable]
 ) -> TrainOnBatch:
     """Returns one step as one graph: cross-entropy of the logits, weighted, its gradients, and the update.
 
@@ -28,25 +30,31 @@ def make_step(
     ]
     smoothing = recipe.label_smoothing
 
-    @tf.function(input_signature=signature, autograph=False)
-    def step(x: tf.Tensor, labels: tf.Tensor, weights: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def step(
+        x: tf.Tensor, labels: tf.Tensor, weights: tf.Tensor, mean: Callable[[tf.Tensor], tf.Tensor] = tf.reduce_mean
+    ) -> tuple[tf.Tensor, tf.Tensor]:
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(watched)
             outputs = model(x, training=True)
             logits = logits_of(outputs)
             targets = labels * (1 - smoothing) + smoothing / classes if smoothing else labels
             losses = weights * tf.nn.softmax_cross_entropy_with_logits(targets, logits)
-            loss = tf.reduce_mean(losses)
+            loss = mean(losses)
             for auxiliary in outputs[1:] if len(model.outputs) > 1 else ():
                 extra = tf.nn.softmax_cross_entropy_with_logits(targets, auxiliary)
-                loss += recipe.auxiliary_weight * tf.reduce_mean(weights * extra)
+                loss += recipe.auxiliary_weight * mean(weights * extra)
+            loss = optimizer.scale_loss(loss)
         optimizer.apply(tape.gradient(loss, watched), trained)
         move_averages(trained, averages, recipe.ema, optimizer.iterations)
         right = tf.argmax(logits, axis=-1) == tf.argmax(labels, axis=-1)
         return tf.reduce_sum(losses), tf.reduce_sum(tf.cast(right, tf.float32))
 
+    strategy = strategy_of(model)
+    whole = step if strategy is None else replicated(strategy, step)
+    traced = tf.function(whole, input_signature=signature, autograph=False)
+
     def run(x: Any, labels: Any, weights: Any) -> tuple[float, float]:  # noqa: ANN401
-        losses, right = step(x, one_hot(labels, classes), weights)
+        losses, right = traced(x, one_hot(labels, classes), weights)
         return float(losses), float(right)
 
     return run

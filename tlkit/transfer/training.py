@@ -8,8 +8,9 @@ from typing import Any, Literal
 import keras
 import numpy as np
 
+from tlkit.transfer.devices import scope, strategy_of
 from tlkit.transfer.freeze import stage_of
-from tlkit.transfer.fused_adam import FusedAdam
+from tlkit.transfer.scaled_adam import adam_for
 from tlkit.transfer.schedule import Schedule
 from tlkit.transfer.step import TrainOnBatch, make_step
 
@@ -107,17 +108,18 @@ def compile_for_training(
         warmup_target=schedule.learning_rate,
         warmup_steps=warmup,
     )
-    optimizer = FusedAdam(learning_rate=rate)
     trained = model.trainable_variables
     stage = {id(variable): stage_of(layer.name) for layer in model.layers for variable in layer.variables}
-    optimizer.build_for(
-        trained,
-        factors=[recipe.layer_decay ** _distance(stage[id(variable)], stages) for variable in trained],
-        decays=[recipe.weight_decay if _is_kernel(variable) else 0.0 for variable in trained],
-    )
-    # Copies: a variable that is made from another's tensor would be that tensor.
-    values = [keras.ops.convert_to_numpy(variable) for variable in trained] if recipe.ema else []
-    averages = [keras.Variable(value, trainable=False) for value in values]
+    with scope(strategy_of(model)):
+        optimizer = adam_for(model, learning_rate=rate)
+        optimizer.build_for(
+            trained,
+            factors=[recipe.layer_decay ** _distance(stage[id(variable)], stages) for variable in trained],
+            decays=[recipe.weight_decay if _is_kernel(variable) else 0.0 for variable in trained],
+        )
+        # Copies: a variable that is made from another's tensor would be that tensor.
+        values = [keras.ops.convert_to_numpy(variable) for variable in trained] if recipe.ema else []
+        averages = [keras.Variable(value, trainable=False) for value in values]
     return Compiled(
         train_on_batch=make_step(model, optimizer, recipe, averages, batch_size=schedule.batch_size),
         optimizer=optimizer,
