@@ -13,6 +13,7 @@ from tlkit.progress import Progress
 if TYPE_CHECKING:
     import keras
 
+    from tlkit.data.arrays import Arrays
     from tlkit.evaluate import Evaluation
     from tlkit.models.architecture import Head
     from tlkit.predict import Prediction
@@ -93,15 +94,27 @@ def finetune(
     data: str | Path = "digits",
     *,
     base: str,
+    x: Any = None,  # noqa: ANN401
+    y: Any = None,  # noqa: ANN401
+    validation_data: tuple[Any, Any] | None = None,
+    test_data: tuple[Any, Any] | None = None,
+    classes: int | Sequence[str] | None = None,
     progress: Progress | None = None,
     **options: Any,  # noqa: ANN401
 ) -> Run:
-    """Trains a classifier on a folder of photos.
+    """Trains a classifier on photos in files or in memory.
 
     Args:
-        data: `DIR` with `<class>/*` or `{train,val,test}/<class>/*`, or `digits`.
+        data: `DIR` with `<class>/*` or `{train,val,test}/<class>/*`; a .csv, .tsv or .parquet table of paths and
+            labels; .tfrecord files; or `digits`.
         base: Name of an architecture, as `tlkit models` lists them; `keras:NAME`, a constructor of
             keras.applications; or `PATH.keras`, a model of your own.
+        x: Instead of `data`: images, `[N, H, W, 3]`, `[N, H, W, 1]` or `[N, H, W]`, RGB or grey in [0, 255]; or a list
+            of such images of different sizes.
+        y: Their classes: `[N]` numbers or names, or `[N, C]` one-hot.
+        validation_data: `(x, y)` to validate on; a part of `x` when None.
+        test_data: `(x, y)` to test on; a part of `x` when both are None.
+        classes: How many there must be; with `x` their names, in order.
         progress: Shows what happens, such as `tlkit.progress.Screen()`.
         **options: The fields of `tlkit.transfer.options.FinetuneOptions`.
 
@@ -114,7 +127,34 @@ def finetune(
     _check_names(options, FinetuneOptions)
     if "runs" in options:
         options["runs"] = Path(options["runs"])
-    return Run(finetune(FinetuneOptions(base=base, data=data, **options), progress))
+    arrays = None
+    if x is not None or y is not None or validation_data is not None or test_data is not None:
+        arrays, data = _arrays(data, x, y, validation_data, test_data, classes), "arrays"
+    elif classes is not None and not isinstance(classes, int):
+        raise OptionError("classes names the classes of x and y. With data, give their number, or leave it out.")
+    count = classes if isinstance(classes, int) else None
+    return Run(finetune(FinetuneOptions(base=base, data=data, classes=count, **options), progress, arrays))
+
+
+def _arrays(
+    data: str | Path,
+    x: Any,  # noqa: ANN401
+    y: Any,  # noqa: ANN401
+    validation: tuple[Any, Any] | None,
+    test: tuple[Any, Any] | None,
+    classes: int | Sequence[str] | None,
+) -> "Arrays":
+    from tlkit.data.arrays import Arrays
+
+    if x is None or y is None:
+        raise OptionError("x and y go together: give both, images and their classes.")
+    if str(data) != "digits":
+        raise OptionError(f"Give either data, here {data}, or x and y.")
+    for name, pair in (("validation_data", validation), ("test_data", test)):
+        if pair is not None and (not isinstance(pair, tuple | list) or len(pair) != 2):
+            raise OptionError(f"{name} takes a pair: (x, y).")
+    names = None if isinstance(classes, int) else classes
+    return Arrays(x=x, y=y, validation=validation, test=test, classes=names)
 
 
 def resume(
@@ -122,6 +162,7 @@ def resume(
     runs: str | Path = DEFAULT_RUNS,
     *,
     data: str | Path | None = None,
+    x: Any = None,  # noqa: ANN401
     progress: Progress | None = None,
 ) -> Run:
     """Goes on with a training that was killed or interrupted.
@@ -130,6 +171,7 @@ def resume(
         name: Of the run inside `runs`; None takes the newest that is not done.
         runs: The folder that holds it.
         data: Where the photos are now, if they have moved.
+        x: The images of a run that was begun from arrays, which it does not keep.
         progress: Shows what happens.
 
     Raises:
@@ -137,7 +179,7 @@ def resume(
     """
     from tlkit.transfer.finetune import resume
 
-    return Run(resume(name, Path(runs), {}, progress, data=None if data is None else str(data)))
+    return Run(resume(name, Path(runs), {}, progress, data=None if data is None else str(data), x=x))
 
 
 def load_run(run: str | Path | None = None, runs: str | Path = DEFAULT_RUNS) -> Run:

@@ -32,6 +32,7 @@ class Classifier(ABC):
         classes: Names, in the order of the probabilities.
         spec: How a photo becomes pixels.
         manifest: Of the run, also of that in whose folder an artifact lies; None for one elsewhere.
+        folder: Of that run.
     """
 
     kind: Literal["run", "artifact"]
@@ -39,6 +40,7 @@ class Classifier(ABC):
     classes: tuple[str, ...]
     spec: "PreprocessSpec"
     manifest: dict[str, Any] | None = None
+    folder: Path | None = None
 
     def __enter__(self) -> "Classifier":
         return self
@@ -82,7 +84,7 @@ class KerasClassifier(Classifier):
     def __init__(self, folder: Path, load: "Callable[[], keras.Model]") -> None:
         from tlkit.preprocess import PreprocessSpec
 
-        self.name = str(folder)
+        self.name, self.folder = str(folder), folder
         self.manifest = manifest = read_manifest(folder)
         self.classes = tuple(manifest["classes"])
         self.spec = PreprocessSpec.from_dict(manifest["preprocess"])
@@ -129,6 +131,7 @@ class TfliteClassifier(Classifier):
             self.spec = PreprocessSpec.from_dict(spec if isinstance(spec, dict) else {})
             self._check(found["input"], found["output"])
             self.manifest = _manifest_around(path, self.classes)
+            self.folder = path.resolve().parents[1] if self.manifest is not None else None
         except BaseException:
             self.close()
             raise

@@ -11,7 +11,8 @@ from tlkit import metrics
 from tlkit.classifier import BATCH, Classifier
 from tlkit.data.digits import NAME as DIGITS
 from tlkit.data.digits import digits_folder
-from tlkit.data.discover import Photo, Problem, discover
+from tlkit.data.discover import Photo, Problem
+from tlkit.data.find import find_photos
 from tlkit.data.pipeline import Pixels, in_order
 from tlkit.data.recorded import find_again, photos_of
 from tlkit.errors import OptionError
@@ -137,8 +138,8 @@ def _photos(
     """Returns a root, photos below it with labels of the classifier, and what had to be left out."""
     if data is not None:
         given = digits_folder() if str(data) == DIGITS else Path(data).expanduser()
-        folder = discover(given, known=classifier.classes, progress=progress)
-        if folder.root != given:
+        folder = find_photos(given, known=classifier.classes, progress=progress)
+        if folder.origin is None and folder.root != given:
             progress.say(f"{given} has splits; evaluating {folder.root}")
         for problem in folder.problems[:20]:
             progress.warn(f"{problem.path} is left out: {problem.reason}")
@@ -148,7 +149,7 @@ def _photos(
     if classifier.manifest is None:
         raise OptionError(f"{classifier.name} does not know its photos. Say on which to evaluate it: --data DIR")
     split = "test" if classifier.manifest["split"]["test"] else "val"
-    root, photos = find_again(classifier.manifest, photos_of(classifier.manifest, split), None)
+    root, photos = find_again(classifier.manifest, photos_of(classifier.manifest, split), None, run=classifier.folder)
     progress.say(f"Evaluating on the {len(photos)} {split} photos of the run; others: --data DIR")
     return root, photos, []
 

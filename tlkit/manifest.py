@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import secrets
+import shutil
 import stat
 import time
 from collections.abc import Iterator
@@ -70,7 +71,7 @@ def sweep(runs: Path) -> None:
         with suppress(OSError):
             # Not the time of the contents: a second name of an old file is new.
             if left.suffix != ".lock" and time.time() - left.stat().st_ctime > 24 * 3600:
-                left.unlink()
+                shutil.rmtree(left) if left.is_dir() else left.unlink()
 
 
 @contextmanager

@@ -69,7 +69,9 @@ def summary(manifest: dict[str, Any]) -> dict[str, Any]:
     return {
         "status": manifest["status"],
         "base": manifest["base"],
-        "data": "digits" if data.get("kind") == "digits" else Path(data["root"]).name,
+        "data": data["kind"]
+        if data.get("kind") in ("digits", "arrays")
+        else Path(data.get("source") or data["root"]).name,
         "accuracy": metrics[split].get("accuracy") if split else None,
         "accuracy_of": split,
         "photos": sum(len(photos) for photos in manifest["split"].values()),

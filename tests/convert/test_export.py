@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tlkit.convert import export as module
-from tlkit.convert.calibration import Calibration, calibration_set, choose
+from tlkit.convert.calibration import Calibration, calibration_set
 from tlkit.convert.export import export
 from tlkit.convert.layer_errors import layer_of, worst_layers
 from tlkit.convert.limits import LIMITS
@@ -19,6 +19,7 @@ from tlkit.convert.tflite_file import check_int8, float_operations, operations
 from tlkit.convert.tflite_pack import unpack
 from tlkit.convert.tflite_runtime import TfliteModel
 from tlkit.convert.to_tflite import check_raw_input, tflite_from_keras
+from tlkit.data.calibration import choose
 from tlkit.data.recorded import photos_of
 from tlkit.errors import DataError, OptionError, ParityError, RunError, TlkitError
 from tlkit.manifest import read_manifest, sha256_of

@@ -1,9 +1,7 @@
 """Photos for calibration: from the training split, evenly over the classes, through the very preprocessing exported."""
 
 import hashlib
-from collections import defaultdict
 from dataclasses import dataclass
-from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -31,17 +29,6 @@ class Calibration:
     def to_dict(self) -> dict[str, Any]:
         """Returns what the sidecar says about it."""
         return {"images": len(self.pixels) - 1, "split": "train", "sha256": self.sha256, "extreme_frame": True}
-
-
-def choose(photos: list[Photo], count: int, *, seed: int) -> list[Photo]:
-    """Chooses photos in turn from every class; seeded, independent of the order given."""
-    by_class: dict[int, list[Photo]] = defaultdict(list)
-    for photo in sorted(photos, key=lambda photo: photo.sha256):
-        by_class[photo.label].append(photo)
-    for label, members in by_class.items():
-        np.random.default_rng([seed, label]).shuffle(members)
-    turns = zip_longest(*(by_class[label] for label in sorted(by_class)))
-    return [photo for turn in turns for photo in turn if photo is not None][:count]
 
 
 def calibration_set(root: Path, chosen: list[Photo], spec: PreprocessSpec) -> Calibration:

@@ -11,13 +11,14 @@ import numpy as np
 import tlkit.models.lrn  # noqa: F401  # a model may hold its layer
 from tlkit import __version__
 from tlkit.convert import tflite_file, tflite_pack
-from tlkit.convert.calibration import Calibration, calibration_set, choose
+from tlkit.convert.calibration import Calibration, calibration_set
 from tlkit.convert.layer_errors import worst_layers
 from tlkit.convert.limits import LIMITS, Parity, check_parity, measure_parity, shortfalls
-from tlkit.convert.options import DEFAULT_CALIBRATION, ExportOptions, check_options
+from tlkit.convert.options import ExportOptions, check_options
 from tlkit.convert.tflite_runtime import TfliteModel, runtime
 from tlkit.convert.to_tflite import SCHEMES, check_raw_input, tflite_from_keras
 from tlkit.convert.undo import restored_on_failure
+from tlkit.data.calibration import DEFAULT_CALIBRATION, choose
 from tlkit.data.pipeline import Pixels, in_order
 from tlkit.data.recorded import find_again, photos_of
 from tlkit.errors import RunError
@@ -56,7 +57,7 @@ def export(folder: Path, options: ExportOptions, progress: Progress | None = Non
     unseen = photos_of(manifest, "val", "test")
     if not unseen:
         raise RunError(f"{folder} has no photos that training did not see, so nothing can be proven. Train again.")
-    root, photos = find_again(manifest, unseen, options.data)
+    root, photos = find_again(manifest, unseen, options.data, run=folder)
     if options.calibration is not None and not SCHEMES[options.precision].calibrated:
         progress.warn(f"--calibration is ignored: {options.precision} takes no calibration photos.")
     model_sha256 = sha256_of(folder / "model.keras") if (folder / "model.keras").is_file() else ""
@@ -107,7 +108,7 @@ def _make(
     calibration = None
     scheme = SCHEMES[options.precision]
     if scheme.calibrated:
-        calibration = _calibrate(manifest, pixels.spec, options, progress)
+        calibration = _calibrate(folder, manifest, pixels.spec, options, progress)
     model = load_model(folder)
     with progress.bar(f"Converting to {options.to}, {options.precision}", 1, "file") as bar:
         content = tflite_from_keras(model, precision=options.precision, calibration=calibration)
@@ -164,10 +165,10 @@ def load_model(folder: Path) -> keras.Model:
 
 
 def _calibrate(
-    manifest: dict[str, Any], spec: PreprocessSpec, options: ExportOptions, progress: Progress
+    folder: Path, manifest: dict[str, Any], spec: PreprocessSpec, options: ExportOptions, progress: Progress
 ) -> Calibration:
     chosen = choose(photos_of(manifest, "train"), _calibration_photos(options), seed=manifest["seed"])
-    root, photos = find_again(manifest, chosen, options.data)
+    root, photos = find_again(manifest, chosen, options.data, run=folder)
     progress.say(f"Calibrating on {len(photos)} photos of the training split")
     return calibration_set(root, photos, spec)
 

@@ -7,7 +7,6 @@ from tlkit.convert.limits import LIMITS
 from tlkit.errors import OptionError, did_you_mean
 
 FORMATS = ("tflite",)
-DEFAULT_CALIBRATION = 200
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,7 +17,8 @@ class ExportOptions:
         to: A format of `FORMATS`.
         precision: A key of `LIMITS`.
         data: Where the run's photos are now, if they have moved.
-        calibration: Photos for calibration, at most; `DEFAULT_CALIBRATION` when None. Precisions without it ignore it.
+        calibration: Photos for calibration, at most; `tlkit.data.calibration.DEFAULT_CALIBRATION` when
+            None. Precisions without it ignore it.
         min_agreement: Instead of the precision's limit; recorded.
         max_drop: Instead of the precision's limit, a fraction; recorded.
     """

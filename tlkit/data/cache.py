@@ -1,6 +1,7 @@
 """The user's cache folder: what can be made again. `TLKIT_CACHE` moves it.
 
 digits-v1/                               the embedded photos
+tfrecord-<key>/                          photos that were unpacked from TFRecord files
 features/<key>/{features.npy,about.json} the output of frozen stages; the folder's time is that of its last use
 features/<key>.partial/                  of a pass that was interrupted
 features/.tlkit/<key>.lock               held by the process that is computing them
@@ -31,8 +32,10 @@ _SETTINGS = "settings.json"
 # Nothing but these is ever counted or removed: TLKIT_CACHE may name a folder that holds other things.
 _FEATURES = re.compile(r"[0-9a-f]{64}")
 _PARTIAL = re.compile(r"([0-9a-f]{64})\.partial")
-_TEMPORARY = re.compile(r"\.(digits-v\d+|[0-9a-f]{16})\.(?P<pid>\d+)\.[0-9a-f]{6}")
+_TEMPORARY = re.compile(r"\.(digits-v\d+|tfrecord-[0-9a-f]+|[0-9a-f]{16})\.(?P<pid>\d+)\.[0-9a-f]{6}")
 _DIGITS = re.compile(r"digits-v\d+")
+_RECORDS = re.compile(r"tfrecord-[0-9a-f]{16}")
+Kind = Literal["digits", "tfrecord", "features", "unfinished"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +52,7 @@ class Entry:
     """
 
     path: Path
-    kind: Literal["digits", "features", "unfinished"]
+    kind: Kind
     bytes: int
     used: float
     in_use: bool
@@ -80,11 +83,12 @@ def _entries() -> Iterator[Entry]:
             yield Entry(path=path, kind=kind, bytes=bytes_in(path), used=used, in_use=in_use(path), about=about)
 
 
-def _kind(path: Path) -> Literal["digits", "features", "unfinished"] | None:
+def _kind(path: Path) -> Kind | None:
     if _TEMPORARY.fullmatch(path.name):
         return "unfinished"
     if path.parent.name != "features":
-        return "digits" if _DIGITS.fullmatch(path.name) else None
+        photos: dict[Kind, re.Pattern[str]] = {"digits": _DIGITS, "tfrecord": _RECORDS}
+        return next((kind for kind, named in photos.items() if named.fullmatch(path.name)), None)
     if _PARTIAL.fullmatch(path.name):
         return "unfinished"
     return "features" if _FEATURES.fullmatch(path.name) else None
@@ -163,8 +167,8 @@ def _free() -> int:
     return shutil.disk_usage(next(path for path in (folder, *folder.parents) if path.exists())).free
 
 
-def make_room(size: int) -> str | None:
-    """Removes the least recently used features until `size` more bytes fit in the cache.
+def make_room(size: int, what: str = "the features") -> str | None:
+    """Removes the least recently used features until `size` more bytes of `what` fit in the cache.
 
     Returns:
         None, or why they can't fit; nothing is removed then.
@@ -179,11 +183,11 @@ def make_room(size: int) -> str | None:
     found = entries()
     used = sum(entry.bytes for entry in found)
     most = limit(used)
-    candidates = [entry for entry in reversed(found) if entry.kind != "digits" and not entry.in_use]
+    candidates = [entry for entry in reversed(found) if entry.kind in ("features", "unfinished") and not entry.in_use]
     kept = used - sum(entry.bytes for entry in candidates)
     if size + kept > most:
         others = f" and {size_text(kept)} of it can't be removed now" if size <= most else ""
-        return f"the features would take {size_text(size)}, the limit of the cache is {size_text(most)}{others}"
+        return f"{what} would take {size_text(size)}, the limit of the cache is {size_text(most)}{others}"
     for entry in candidates:
         if used + size <= most:
             break

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from tlkit.data.inside import LEAVES, confusable, is_folder, stays_inside
+from tlkit.data.origin import Origin
 from tlkit.errors import DataError, ImageError, did_you_mean, some
 from tlkit.names import class_name_problem
 from tlkit.preprocess import check_image
@@ -58,6 +59,7 @@ class Folder:
         classes: Names, sorted; a photo's label is an index into them.
         photos: By split; with kind `classes` all are under `all`.
         problems: What was left out.
+        origin: What the photos were listed in or unpacked from; None for a folder.
     """
 
     root: Path
@@ -65,6 +67,7 @@ class Folder:
     classes: tuple[str, ...]
     photos: dict[str, list[Photo]]
     problems: list[Problem]
+    origin: Origin | None = None
 
 
 def discover(
@@ -90,7 +93,7 @@ def discover(
     if not root.exists():
         raise DataError(f"There is no folder {root}. Give --data a folder with one folder of photos per class.")
     if not root.is_dir():
-        raise DataError(f"{root} is a file. Give --data a folder with one folder of photos per class.")
+        raise DataError(f"{root} is a file. Give --data a folder of photos, a .csv, .tsv, .parquet or .tfrecord file.")
     splits = _split_folders(root)
     if known is not None:
         root, splits = _held_out(root, splits), {}
@@ -102,19 +105,13 @@ def discover(
         _check_known(root, classes)
     elif splits:
         _check_same_classes(tops, classes, root)
-    found = [
-        (split, path, label)
-        for split, top in tops.items()
-        for label, name in enumerate(classes)
-        for path in _files(top / name, root)
-    ]
-    photos, problems = _check_all(root, tuple(tops), found, progress or Progress())
+    labels = list(enumerate(classes))
+    found = [(split, path, i) for split, top in tops.items() for i, name in labels for path in _files(top / name, root)]
+    photos, problems = check_all(root, tuple(tops), found, progress or Progress())
     problems += [Problem(_shown(path, root), "not in a class folder") for path in _strays(root, tops)]
     problems += [Problem(_shown(path, root), LEAVES) for path in _links_out(root, tops, classes)]
-    if problems and strict:
-        listed = "".join(f"\n  {problem.path}: {problem.reason}" for problem in problems[:20])
-        raise DataError(f"{len(problems)} files in {root} can't be used, and --strict was given:{listed}")
-    _check_enough(root, classes if known is None else (), photos["train" if splits else "all"], problems)
+    usable = photos["train" if splits else "all"]
+    check_enough(root, classes if known is None else (), usable, problems, strict=strict)
     kind: Literal["classes", "splits"] = "splits" if splits else "classes"
     return Folder(root=root, kind=kind, classes=classes, photos=photos, problems=problems)
 
@@ -241,7 +238,7 @@ def _links_out(root: Path, tops: dict[str, Path], classes: Iterable[str]) -> Ite
             yield from (Path(e.path) for e in _visible(folder) if is_folder(e) and not stays_inside(e.path, root))
 
 
-def _check_all(
+def check_all(
     root: Path, splits: tuple[str, ...], found: list[tuple[str, Path, int]], progress: Progress
 ) -> tuple[dict[str, list[Photo]], list[Problem]]:
     """Hashes and checks files in parallel: Pillow and hashlib let go of the interpreter's lock."""
@@ -267,7 +264,7 @@ def _shown(path: Path, root: Path) -> str:
 def _check(path: Path, root: Path) -> tuple[str, str]:
     """Returns the sha256 of a file and the reason why it can't be used, one of them empty."""
     if not path.is_file():
-        return "", "a broken link, or not a regular file"
+        return "", "no such file" if not os.path.lexists(path) else "a broken link, or not a regular file"
     try:
         path.name.encode()
     except UnicodeEncodeError:
@@ -283,7 +280,13 @@ def _check(path: Path, root: Path) -> tuple[str, str]:
     return sha256(content).hexdigest(), ""
 
 
-def _check_enough(root: Path, classes: tuple[str, ...], photos: list[Photo], problems: list[Problem]) -> None:
+def check_enough(
+    root: Path, classes: tuple[str, ...], photos: list[Photo], problems: list[Problem], *, strict: bool
+) -> None:
+    """Checks that there are photos, some of each class, and, with `strict`, no problems."""
+    if problems and strict:
+        listed = "".join(f"\n  {problem.path}: {problem.reason}" for problem in problems[:20])
+        raise DataError(f"{len(problems)} files in {root} can't be used, and --strict was given:{listed}")
     reasons = "".join(f"\n  {problem.path}: {problem.reason}" for problem in problems[:5])
     if not photos and problems and all(problem.reason == LEAVES for problem in problems):
         raise DataError(f"Every photo in {root} is {LEAVES}.{reasons}")

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from tlkit.data.arrays import ArrayPhoto
 from tlkit.data.augment import Augmentation
 from tlkit.data.discover import Photo
 from tlkit.errors import DataError, ImageError
@@ -80,7 +81,10 @@ class Pixels:
         return self._kept[indices]
 
     def _load_one(self, index: int) -> np.ndarray:
-        path = self._root / self.photos[index].path
+        photo = self.photos[index]
+        if isinstance(photo, ArrayPhoto):
+            return photo.load(self.spec)
+        path = self._root / photo.path
         try:
             return self.spec.load(path)
         except ImageError as err:

@@ -7,7 +7,9 @@ from typing import Any, Literal
 
 import numpy as np
 
+from tlkit.data.arrays import VERIFICATION
 from tlkit.data.discover import Folder, Photo, Problem
+from tlkit.data.origin import Origin
 from tlkit.errors import DataError
 
 # Of each class. A class of 3 photos gives one to each part.
@@ -26,15 +28,26 @@ class PhotoSet:
     val: tuple[Photo, ...]
     test: tuple[Photo, ...]
     problems: tuple[Problem, ...]
+    origin: Origin | None = None
 
     @property
     def held_out(self) -> tuple[Photo, ...]:
         """Every photo that training does not see: val, then test."""
         return self.val + self.test
 
+    @property
+    def recorded_root(self) -> str:
+        """What `run.json` says of the root: a full path, but of arrays the run's own folder, which moves with it."""
+        arrays = self.origin is not None and self.origin.kind == "arrays"
+        return VERIFICATION if arrays else str(self.root.absolute())
+
     def to_split(self) -> dict[str, Any]:
         """Returns the manifest's `split`: for each part its files with class and hash."""
-        return {name: [vars(photo) for photo in getattr(self, name)] for name in ("train", "val", "test")}
+        return {name: [_entry(photo) for photo in getattr(self, name)] for name in ("train", "val", "test")}
+
+
+def _entry(photo: Photo) -> dict[str, Any]:
+    return {"path": photo.path, "label": photo.label, "sha256": photo.sha256}
 
 
 def split(folder: Folder, *, seed: int) -> PhotoSet:
@@ -48,6 +61,7 @@ def split(folder: Folder, *, seed: int) -> PhotoSet:
         DataError: no class has enough different photos to hold one out.
     """
     photos, problems = _without_copies(folder)
+    where = folder.root if folder.origin is None else folder.origin.source or "x"
     if folder.kind == "splits":
         train, test = photos["train"], photos.get("test", [])
         val = photos.get("val", [])
@@ -59,12 +73,12 @@ def split(folder: Folder, *, seed: int) -> PhotoSet:
         train, val = _take(rest, VAL_FRACTION / (1 - TEST_FRACTION), seed=seed + 1)
     if not val:
         raise DataError(
-            f"No class of {folder.root} has 2 different photos, so none can be held out for validation. Add photos."
+            f"No class of {where} has 2 different photos, so none can be held out for validation. Add photos."
         )
     missing = sorted(set(range(len(folder.classes))) - {photo.label for photo in train})
     if missing:
         raise DataError(
-            f"Every photo of class {folder.classes[missing[0]]!r} in {folder.root} is a copy of one that is held out "
+            f"Every photo of class {folder.classes[missing[0]]!r} in {where} is a copy of one that is held out "
             "or of another class. Add photos to it."
         )
     return PhotoSet(
@@ -75,6 +89,7 @@ def split(folder: Folder, *, seed: int) -> PhotoSet:
         val=tuple(val),
         test=tuple(test),
         problems=(*folder.problems, *problems),
+        origin=folder.origin,
     )
 
 

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tlkit.data.arrays import Arrays, photos_from
 from tlkit.data.digits import digits_folder
-from tlkit.data.discover import discover
+from tlkit.data.find import find_photos
+from tlkit.data.kept import keep_verification
 from tlkit.data.split import PhotoSet, split
 from tlkit.errors import CheckpointError, DivergedError, OptionError, WeightsError, some
 from tlkit.lazy import import_keras
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
     from tlkit.transfer.job import Prepared
 
 
-def finetune(options: FinetuneOptions, progress: Progress | None = None) -> Path:
+def finetune(options: FinetuneOptions, progress: Progress | None = None, arrays: Arrays | None = None) -> Path:
     """Trains, evaluates, and leaves a run.
 
     Ctrl-C in training stops it after the batch and leaves a run with the best model so far; a second one, or a killed
@@ -40,6 +42,7 @@ def finetune(options: FinetuneOptions, progress: Progress | None = None) -> Path
     Args:
         options: What to do.
         progress: Shows what happens; silent when None.
+        arrays: What to train on instead of `options.data`.
 
     Returns:
         The run folder; contract 1 says what is in it.
@@ -54,7 +57,7 @@ def finetune(options: FinetuneOptions, progress: Progress | None = None) -> Path
         raise WeightsError(f"There is no weights file {decided.weights}. Check the path given with --weights.")
     for remark in decided.architecture.remarks:
         progress.say(remark)
-    photos = read_photos(options, decided, progress)
+    photos = read_photos(options, decided, progress, arrays)
     import_keras()  # only now that the input is known to be good
     from tlkit.transfer import job
 
@@ -69,7 +72,13 @@ def finetune(options: FinetuneOptions, progress: Progress | None = None) -> Path
 
 
 def resume(
-    name: str | None, runs: Path, given: dict[str, Any], progress: Progress | None = None, *, data: str | None = None
+    name: str | None,
+    runs: Path,
+    given: dict[str, Any],
+    progress: Progress | None = None,
+    *,
+    data: str | None = None,
+    x: Any = None,  # noqa: ANN401
 ) -> Path:
     """Goes on with a run whose training was killed or interrupted, where its last checkpoint is.
 
@@ -79,6 +88,7 @@ def resume(
         given: Options that were given again; they must agree with those the run was begun with.
         progress: Shows what happens; silent when None.
         data: Where the photos are now, if they have moved.
+        x: The images of a run that was begun from arrays.
 
     Raises:
         RunError: there is nothing to go on with, or another process is at it.
@@ -97,7 +107,7 @@ def resume(
             return folder
         decided = plan(options, Choice.from_manifest(manifest["freeze"]))
         check_base(folder, manifest, decided)
-        photos = recorded_photos(manifest, decided, data)
+        photos = recorded_photos(folder, manifest, decided, data, x)
         progress.say(f"Going on with {folder}")
         import_keras()
         from tlkit.transfer import job
@@ -108,7 +118,7 @@ def resume(
                 f"The weights that {folder} was begun with have changed: {manifest['weights']['source']}. Put that "
                 "file back, or train again."
             )
-        data_now = manifest["data"] | {"root": str(photos.root.absolute())}
+        data_now = manifest["data"] | {"root": photos.recorded_root}
         manifest |= {"data": data_now, "split": photos.to_split()}
         _train(folder, manifest, prepared, progress, created=False)
     return folder
@@ -160,6 +170,7 @@ def _train(
     try:
         if manifest["status"] == "running":  # a stopped run stays as it is until it has another model
             write_manifest(folder, manifest)
+            keep_verification(folder, prepared.photos, seed=prepared.options.seed)
         manifest |= job.train(prepared, folder, progress, before_saving)
         manifest |= {"status": "complete", "seconds": round(time.perf_counter() - started, 2)}
         write_manifest(folder, manifest)
@@ -180,7 +191,7 @@ def _train(
         shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
 
 
-def read_photos(options: FinetuneOptions, decided: Plan, progress: Progress) -> PhotoSet:
+def read_photos(options: FinetuneOptions, decided: Plan, progress: Progress, arrays: Arrays | None = None) -> PhotoSet:
     """Finds, checks and splits the photos.
 
     Raises:
@@ -188,7 +199,10 @@ def read_photos(options: FinetuneOptions, decided: Plan, progress: Progress) -> 
         OptionError: `classes` does not agree with what is there.
     """
     root = Path(options.data).expanduser() if decided.own_data else digits_folder()
-    folder = discover(root, strict=options.strict, progress=progress)
+    if arrays is not None:
+        folder = photos_from(arrays, progress=progress)
+    else:
+        folder = find_photos(root, strict=options.strict, progress=progress)
     found = len(folder.classes)
     if options.classes is not None and options.classes != found:
         raise OptionError(

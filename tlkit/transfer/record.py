@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tlkit import __version__
+from tlkit.data.arrays import VERIFICATION, again
 from tlkit.data.digits import digits_folder
-from tlkit.data.discover import Problem
+from tlkit.data.discover import Photo, Problem
+from tlkit.data.origin import Origin
 from tlkit.data.recorded import find_again, photos_of
 from tlkit.data.split import PhotoSet
 from tlkit.errors import BaseError, OptionError, RunError, did_you_mean
@@ -54,7 +56,8 @@ def new_record(prepared: "Prepared") -> dict[str, Any]:
         preprocess=prepared.spec.to_dict(),
         data={
             "kind": photos.kind if decided.own_data else str(options.data),
-            "root": str(photos.root.absolute()),
+            **({} if photos.origin is None else vars(photos.origin)),
+            "root": photos.recorded_root,
             "fingerprint": hashlib.sha256("".join(lines).encode()).hexdigest(),
             "images": len(everything),
             "left_out": [vars(problem) for problem in photos.problems],
@@ -140,17 +143,26 @@ def recorded_options(folder: Path, manifest: dict[str, Any], given: dict[str, An
     return options
 
 
-def recorded_photos(manifest: dict[str, Any], decided: Plan, data: str | None) -> PhotoSet:
+def recorded_photos(
+    folder: Path,
+    manifest: dict[str, Any],
+    decided: Plan,
+    data: str | None,
+    x: Any = None,  # noqa: ANN401
+) -> PhotoSet:
     """Returns the photos of a run as it split them, every file's hash checked.
 
     Args:
-        manifest: Of the run.
+        folder: The run.
+        manifest: Its manifest.
         decided: Its plan.
         data: Where the photos are now, if they have moved.
+        x: The images of a run that was begun from arrays.
 
     Raises:
         DataError: some are missing or changed.
-        OptionError: `data` for a run on the embedded digits.
+        OptionError: `data` for a run on the embedded digits, or no `x` for one from arrays.
+        RunError: the run was stopped before it had kept anything.
     """
     splits = {name: photos_of(manifest, name) for name in ("train", "val", "test")}
     recorded = manifest["options"]["data"]
@@ -161,15 +173,34 @@ def recorded_photos(manifest: dict[str, Any], decided: Plan, data: str | None) -
         )
     # The cache that holds the digits may have been cleared, or moved.
     moved = str(digits_folder()) if not decided.own_data else data if data != recorded else None
-    root, found = find_again(manifest, [photo for part in splits.values() for photo in part], moved)
+    trained: list[Photo] = []
+    if manifest["data"]["kind"] == "arrays":
+        trained, splits["train"] = _from_arrays(folder, splits["train"], x), []
+    root, found = find_again(manifest, [photo for part in splits.values() for photo in part], moved, run=folder)
     rest = iter(found)
     train, val, test = (tuple(next(rest) for _ in part) for part in splits.values())
     return PhotoSet(
         root=root,
         kind=manifest["data"]["kind"],
         classes=tuple(manifest["classes"]),
-        train=train,
+        train=(*trained, *train),
         val=val,
         test=test,
         problems=tuple(Problem(**problem) for problem in manifest["data"]["left_out"]),
+        origin=_origin(manifest["data"]),
     )
+
+
+def _from_arrays(folder: Path, photos: list[Photo], x: Any) -> list[Photo]:  # noqa: ANN401
+    if x is None:
+        raise OptionError(
+            f"{folder} was begun from arrays, which no run keeps. Go on with it in Python: "
+            f"tlkit.resume({folder.name!r}, x=the same array)"
+        )
+    if not (folder / VERIFICATION).is_dir():
+        raise RunError(f"{folder} was stopped before it kept its images. Remove it, and begin anew.")
+    return again(photos, x)
+
+
+def _origin(data: dict[str, Any]) -> Origin | None:
+    return Origin(kind=data["kind"], source=data["source"]) if "source" in data else None
