@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from tlkit.data.arrays import Arrays
     from tlkit.evaluate import Evaluation
+    from tlkit.evaluate_multi import MultiLabelEvaluation
     from tlkit.models.architecture import Head
     from tlkit.predict import Prediction
 
@@ -62,7 +63,7 @@ class Run:
 
     def evaluate(
         self, data: str | Path | None = None, *, shift: str | Sequence[str] = (), progress: Progress | None = None
-    ) -> "Evaluation":
+    ) -> "Evaluation | MultiLabelEvaluation":
         """Measures the model on a folder of photos, or on the run's own test photos; see `tlkit.evaluate.evaluate`.
 
         `shift` names changes of the photos: `["brightness", "blur"]`, or `"brightness,blur"`.

@@ -7,6 +7,7 @@ import click
 from click.core import ParameterSource
 
 from tlkit.cli.common import HELP, INTERRUPTED, json_option, print_json, print_table, runs_option
+from tlkit.cli.multi_label import print_hardest, split_text
 
 
 @click.command("finetune", context_settings=HELP)
@@ -147,6 +148,12 @@ from tlkit.cli.common import HELP, INTERRUPTED, json_option, print_json, print_t
     metavar="SHARE",
     help="Return to the best weights if the first epoch of thawed stages loses more validation accuracy.",
 )
+@click.option(
+    "--multi-label",
+    is_flag=True,
+    help="A photo may have any number of labels: --data is a table with cells such as cat|dog, or a column of 0 and 1 "
+    "for each class.",
+)
 @click.option("--resume", is_flag=True, help="Go on with the newest run that was killed or interrupted, or --name.")
 @json_option
 @click.pass_context
@@ -163,6 +170,7 @@ def command(ctx: click.Context, no_cache: bool, resume: bool, as_json: bool, **v
       tlkit finetune --base mobilenet_v2 --data photos/ --freeze head-then:last:2 --layer-decay 0.7
       tlkit finetune --base keras:EfficientNetV2B0 --data photos/
       tlkit finetune --base mine.keras --base-input 0..1 --data photos/ --freeze up-to:stage3
+      tlkit finetune --base mobilenet_v2 --data labels.csv --multi-label
       tlkit finetune --resume
     """
     if values["base"] is None and not resume:
@@ -192,15 +200,25 @@ def _print_summary(folder: Path, manifest: dict[str, Any]) -> None:
     found = {name: part for name, part in manifest["metrics"].items() if part}
     for name, part in found.items():
         title = {"val": "Validation accuracy", "test": "Test accuracy"}[name]
-        click.echo(f"{title:<20} {part['accuracy']:.1%} of {part['images']} photos")
+        if "thresholds" in manifest:
+            click.echo(f"{title.split()[0]:<20} {split_text(part)}")
+        else:
+            click.echo(f"{title:<20} {part['accuracy']:.1%} of {part['images']} photos")
     last = found.get("test") or found["val"]
-    worst = sorted(last["per_class"], key=lambda row: row["recall"])[:5]
-    if len(last["per_class"]) > 2 and worst[0]["recall"] < 1:
-        rows = [["hardest classes", "photos", "precision", "recall"]]
-        rows += [[r["class"], str(r["images"]), f"{r['precision']:.1%}", f"{r['recall']:.1%}"] for r in worst]
-        print_table(rows, right=(1, 2, 3))
+    if "thresholds" in manifest:
+        print_hardest(last["per_class"])
+    else:
+        _print_hardest(last)
     schedule = manifest["schedule"]
     if schedule["best_epoch"] and schedule["best_epoch"] != schedule["epochs_run"]:
         click.echo(f"Best epoch           {schedule['best_epoch']} of {schedule['epochs_run']}: its weights are kept")
     click.echo(f"Run                  {folder}")
     click.echo("Next                 tlkit predict PHOTO, or tlkit export --to tflite --precision int8")
+
+
+def _print_hardest(last: dict[str, Any]) -> None:
+    worst = sorted(last["per_class"], key=lambda row: row["recall"])[:5]
+    if len(last["per_class"]) > 2 and worst[0]["recall"] < 1:
+        rows = [["hardest classes", "photos", "precision", "recall"]]
+        rows += [[r["class"], str(r["images"]), f"{r['precision']:.1%}", f"{r['recall']:.1%}"] for r in worst]
+        print_table(rows, right=(1, 2, 3))

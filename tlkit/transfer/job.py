@@ -8,6 +8,8 @@ from typing import Any
 import keras
 import numpy as np
 
+from tlkit import multi_label
+from tlkit.data.multi_label import label_array
 from tlkit.data.pipeline import Pixels
 from tlkit.data.split import PhotoSet
 from tlkit.errors import TlkitError
@@ -22,7 +24,7 @@ from tlkit.transfer import auto, phases, results
 from tlkit.transfer.inference import inference_once
 from tlkit.transfer.options import FinetuneOptions
 from tlkit.transfer.plans import Choice, Plan, plan
-from tlkit.transfer.training import softmax
+from tlkit.transfer.training import probabilities_of
 from tlkit.transfer.unmoved import check_unmoved, fingerprints
 
 
@@ -66,7 +68,7 @@ def prepare(options: FinetuneOptions, decided: Plan, photos: PhotoSet, progress:
     )
     weights = _load(without_auxiliaries(model), decided, progress)
     if decided.frozen or weights["source"] != "none":
-        _start_at_zero(model)
+        _start_at_zero(model, photos)
     prepared = Prepared(
         options=options, decided=decided, photos=photos, model=model, auxiliaries=auxiliaries, weights=weights
     )
@@ -103,13 +105,16 @@ def _say_of_auxiliaries(prepared: Prepared, progress: Progress) -> None:
         progress.say(f"Without auxiliary classifiers: they need an input of at least {wanted.min_input_size} pixels")
 
 
-def _start_at_zero(model: keras.Model) -> None:
-    """Sets the final layer to zero: every class equally probable.
+def _start_at_zero(model: keras.Model, photos: PhotoSet) -> None:
+    """Sets the final layer to zero: every class equally probable, or with multi-label as probable as frequent.
 
     What a random start adds to the logits is still there after the few hundred steps of a transfer, as noise.
     """
     layer = model.get_layer("head_logits")
-    layer.set_weights([np.zeros(weight.shape, np.float32) for weight in layer.weights])
+    values = [np.zeros(weight.shape, np.float32) for weight in layer.weights]
+    if photos.multi_label:
+        values[-1][:] = multi_label.prior_logits(label_array(photos.train, len(photos.classes)))
+    layer.set_weights(values)
 
 
 def _load(model: keras.Model, decided: Plan, progress: Progress) -> dict[str, Any]:
@@ -165,9 +170,9 @@ def train(
     trained = phases.train(prepared, folder, progress)
     check_unmoved(pretrained, model, batch_norms=batch_norms)
     with trained.source.errors():
-        probabilities = softmax(trained.source.held_out_logits())
+        probabilities = probabilities_of(trained.source.held_out_logits(), multi_label=photos.multi_label)
     if trained.features is not None:
-        whole = softmax(inference_once(model, _two(prepared)))
+        whole = probabilities_of(inference_once(model, _two(prepared)), multi_label=photos.multi_label)
         _check_same(
             whole,
             probabilities,
@@ -179,8 +184,9 @@ def train(
     results.save_history(folder, trained.state.rows)
     _save(prepared, folder, probabilities)
     results.save_predictions(folder, photos, probabilities)
-    auxiliaries = prepared.auxiliaries
+    auxiliaries, chosen = prepared.auxiliaries, results.choose_thresholds(photos, probabilities)
     return {
+        **chosen,
         "schedule": trained.to_dict(),
         "augment": trained.augment,
         "freeze": {
@@ -189,7 +195,7 @@ def train(
             "cache": None if trained.features is None else ("reused" if trained.features.reused else "computed"),
         },
         "auxiliaries": None if auxiliaries is None else {"loss_weight": auxiliaries.loss_weight},
-        "metrics": results.evaluate_splits(folder, photos, probabilities),
+        "metrics": results.evaluate_splits(folder, photos, probabilities, **chosen),
     }
 
 
@@ -206,7 +212,7 @@ def _save(prepared: Prepared, folder: Path, probabilities: np.ndarray) -> None:
                 "A layer of the base keeps what its file does not hold. Use another --base, and report this.",
             )
 
-    results.save_model(prepared.model, folder, check)
+    results.save_model(prepared.model, folder, check, multi_label=prepared.photos.multi_label)
 
 
 def _two(prepared: Prepared) -> np.ndarray:

@@ -8,7 +8,8 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from tlkit import metrics
+from tlkit import metrics, multi_label
+from tlkit.data.multi_label import label_array
 from tlkit.data.split import PhotoSet
 from tlkit.errors import DivergedError
 from tlkit.progress import Bar, Progress
@@ -16,7 +17,7 @@ from tlkit.transfer.checkpoint import Checkpoints, State
 from tlkit.transfer.interrupt import Interrupt, stopping_softly
 from tlkit.transfer.schedule import Schedule, Step, steps_from
 from tlkit.transfer.source import Source
-from tlkit.transfer.training import Recipe, compile_for_training, softmax
+from tlkit.transfer.training import Recipe, compile_for_training, probabilities_of
 
 
 class Training:
@@ -53,9 +54,9 @@ class Training:
     ) -> None:
         self._source, self._schedule, self._seed = source, schedule, seed
         self._first_epoch, self._max_drop = first_epoch, max_drop
-        self._count = len(photos.train)
-        self._train_labels = np.array([photo.label for photo in photos.train])
-        self._labels = np.array([photo.label for photo in photos.val])
+        self._count, self._multi_label = len(photos.train), photos.multi_label
+        self._train_labels = label_array(photos.train, len(photos.classes))
+        self._labels = label_array(photos.val, len(photos.classes))
         self._steps = schedule.steps_per_epoch(self._count)
         compiled = compile_for_training(
             source.model,
@@ -151,8 +152,16 @@ class Training:
     def _note(self) -> str:
         state = self.state
         loss = state.losses / state.seen if state.seen else state.rows[-1]["loss"]
-        val = f", validation accuracy {state.rows[-1]['val_accuracy']:.1%}" if state.rows else ""
+        val = ""
+        if state.rows:
+            name, title = self._figure
+            val = f", validation {title} {state.rows[-1][name]:.1%}"
         return f"epoch {self._epoch}, loss {loss:.3f}{val}"
+
+    @property
+    def _figure(self) -> tuple[str, str]:
+        """What is shown of validation: its name in a row, and in words."""
+        return ("val_map", "mAP") if self._multi_label else ("val_accuracy", "accuracy")
 
     @property
     def _epoch(self) -> int:
@@ -166,14 +175,13 @@ class Training:
         """Validates, remembers, decides whether it goes on."""
         state, schedule, epoch = self.state, self._schedule, self._epoch
         with self._compiled.averaged():
-            probabilities = softmax(self._source.val_logits())
+            probabilities = probabilities_of(self._source.val_logits(), multi_label=self._multi_label)
             values = self._values()
         row = {
             "epoch": epoch,
             "loss": state.losses / state.seen,
             "accuracy": state.right / state.seen,
-            "val_loss": metrics.log_loss(probabilities, self._labels),
-            "val_accuracy": metrics.accuracy(probabilities, self._labels),
+            **self._validated(probabilities),
             "learning_rate": float(keras.ops.convert_to_numpy(self._compiled.optimizer.learning_rate)),
             "seconds": state.seconds,
         }
@@ -189,20 +197,32 @@ class Training:
         if in_phase == 1:
             self._check_drop(progress)
 
+    def _validated(self, probabilities: np.ndarray) -> dict[str, float]:
+        """Returns what an epoch's row says of validation; with multi-label, mAP too."""
+        if not self._multi_label:
+            loss, accuracy = (f(probabilities, self._labels) for f in (metrics.log_loss, metrics.accuracy))
+            return {"val_loss": loss, "val_accuracy": accuracy}
+        return {
+            "val_loss": multi_label.log_loss(probabilities, self._labels),
+            "val_accuracy": float(np.mean((probabilities >= 0.5) == (self._labels > 0.5))),
+            "val_map": multi_label.mean_average_precision(probabilities, self._labels),
+        }
+
     def _check_drop(self, progress: Progress) -> None:
         """Ends the training when the first epoch of newly thawed stages has lost too much."""
         state = self.state
         before = [row for row in state.rows[:-1] if row["epoch"] == state.best_epoch]
         if not before:  # nothing came before, or this epoch is the best so far
             return
-        now, was = state.rows[-1]["val_accuracy"], before[0]["val_accuracy"]
+        name, title = self._figure
+        now, was = state.rows[-1][name], before[0][name]
         # Of few photos, one or two may change sides by chance.
         if was - now <= max(self._max_drop, 2.5 / len(self._labels)):
             return
         state.finished = True
         state.dropped = {"epoch": self._epoch, "from": was, "to": now, "limit": self._max_drop}
         progress.warn(
-            f"Thawing lost too much: validation accuracy fell from {was:.1%} to {now:.1%} in epoch {self._epoch}, and "
+            f"Thawing lost too much: validation {title} fell from {was:.1%} to {now:.1%} in epoch {self._epoch}, and "
             f"{self._max_drop:.1%} may be lost (--max-thaw-drop). The run returns to the weights of "
             f"epoch {state.best_epoch}. Try a smaller --learning-rate than {self._schedule.learning_rate:g}, or "
             "--layer-decay."

@@ -64,6 +64,7 @@ class FinetuneOptions:
         mix: `mixup` or `cutmix` photos of a batch in pairs, or `none`. Not with cached features.
         ema: Decay of the moving average of the weights that is validated and kept, in [0, 1); 0 keeps the weights.
         sampling: `balanced` draws every class equally often, `natural` every photo once an epoch.
+        multi_label: Whether a photo may have any number of labels; `data` is a table then.
         max_thaw_drop: How much validation accuracy the first epoch of thawed stages may lose before the run returns to
             the weights it had.
     """
@@ -98,6 +99,7 @@ class FinetuneOptions:
     ema: float = 0.0
     sampling: Literal["natural", "balanced"] = "natural"
     max_thaw_drop: float = 0.05
+    multi_label: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """Returns what the manifest records, so that a training can go on."""
@@ -172,6 +174,16 @@ def check_values(options: FinetuneOptions) -> None:
         raise OptionError(f"--views {options.views} needs --augment light or strong: without, all views are the same.")
     if options.class_weight == "auto" and options.sampling == "balanced":
         raise OptionError("--class-weight auto and --sampling balanced both correct the same imbalance. Use one.")
+    if options.multi_label and options.sampling == "balanced":
+        raise OptionError(
+            "--sampling balanced draws photos by their one class, and with --multi-label they have any number. Use "
+            "--class-weight auto."
+        )
+    if options.multi_label and str(options.data) in (DIGITS, "arrays"):
+        raise OptionError(
+            f"--multi-label takes photos that a table lists, not {options.data}: --data labels.csv, with a column "
+            "called path and one called label, with cells such as cat|dog."
+        )
 
 
 def _flag(name: str) -> str:

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 
-from tlkit import metrics
+from tlkit import metrics, multi_label
 from tlkit.data.augment import Augmentation
+from tlkit.data.multi_label import label_array
 from tlkit.models.auxiliary import without_auxiliaries
 from tlkit.progress import Progress
 from tlkit.transfer.checkpoint import State, phase_of
@@ -132,6 +133,7 @@ def _recipe(prepared: "Prepared", model: keras.Model) -> Recipe:
         layer_decay=options.layer_decay,
         weight_decay=options.weight_decay,
         label_smoothing=options.label_smoothing,
+        multi_label=prepared.photos.multi_label,
         ema=options.ema,
         auxiliary_weight=0.0 if auxiliaries is None else auxiliaries.loss_weight,
     )
@@ -163,7 +165,9 @@ def make_source(
     augmentation, count = _augmentation(prepared, phase), len(photos.classes)
     weights = np.ones(count)
     if options.class_weight == "auto":
-        weights = metrics.balanced_class_weights(np.array([photo.label for photo in photos.train]), count)
+        labels = label_array(photos.train, count)
+        several = photos.multi_label
+        weights = multi_label.balanced_weights(labels) if several else metrics.balanced_class_weights(labels, count)
     parts = cut(model, phase.frozen) if phase.cached else None
     if parts is not None:
         wanted = Wanted(

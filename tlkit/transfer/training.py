@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Literal
 
 import keras
@@ -11,12 +12,13 @@ import numpy as np
 from tlkit.models.auxiliary import logits_of
 from tlkit.transfer.freeze import stage_of
 from tlkit.transfer.fused_adam import FusedAdam
+from tlkit.transfer.losses import cross_entropy, right_answers
 from tlkit.transfer.schedule import Schedule
 
 WARMUP = 0.1  # of all steps
 
 # From pixels or features, labels (`[N]` classes, or `[N, classes]` shares of them) and weights of a batch to the sum of
-# its losses and the number of right answers.
+# its losses and the number of right answers; see `tlkit.transfer.losses`.
 TrainOnBatch = Callable[[Any, Any, Any], tuple[float, float]]
 
 
@@ -30,6 +32,7 @@ class Recipe:
         layer_decay: Factor of the learning rate from one stage to the one before it.
         weight_decay: Of kernels; biases, and scales and offsets of norms, have none.
         label_smoothing: Share of each label that is spread over all classes.
+        multi_label: Whether a photo has any number of labels.
         ema: Decay of the moving average of the weights; 0 keeps none.
         auxiliary_weight: Of the cross-entropy of each auxiliary classifier.
     """
@@ -38,6 +41,7 @@ class Recipe:
     layer_decay: float = 1.0
     weight_decay: float = 0.0
     label_smoothing: float = 0.0
+    multi_label: bool = False
     ema: float = 0.0
     auxiliary_weight: float = 0.0
 
@@ -152,9 +156,10 @@ def _traced(
     signature = [
         tf.TensorSpec((None, *model.input.shape[1:]), tf.float32),
         tf.TensorSpec((None, classes), tf.float32),
-        tf.TensorSpec((None,), tf.float32),
+        tf.TensorSpec((None, classes) if recipe.multi_label else (None,), tf.float32),
     ]
-    smoothing = recipe.label_smoothing
+    several = recipe.multi_label
+    losses_of = partial(cross_entropy, smoothing=recipe.label_smoothing, multi_label=several)
 
     @tf.function(input_signature=signature, autograph=False)
     def step(x: tf.Tensor, labels: tf.Tensor, weights: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -162,16 +167,14 @@ def _traced(
             tape.watch(watched)
             outputs = model(x, training=True)
             logits = logits_of(outputs)
-            targets = labels * (1 - smoothing) + smoothing / classes if smoothing else labels
-            losses = weights * tf.nn.softmax_cross_entropy_with_logits(targets, logits)
+            losses = losses_of(labels, logits, weights)
             loss = tf.reduce_mean(losses)
             for auxiliary in outputs[1:] if len(model.outputs) > 1 else ():
-                extra = tf.nn.softmax_cross_entropy_with_logits(targets, auxiliary)
-                loss += recipe.auxiliary_weight * tf.reduce_mean(weights * extra)
+                loss += recipe.auxiliary_weight * tf.reduce_mean(losses_of(labels, auxiliary, weights))
         optimizer.apply(tape.gradient(loss, watched), trained)
         _average(trained, averages, recipe.ema, optimizer.iterations)
-        right = tf.argmax(logits, axis=-1) == tf.argmax(labels, axis=-1)
-        return tf.reduce_sum(losses), tf.reduce_sum(tf.cast(right, tf.float32))
+        right = right_answers(labels, logits, multi_label=several)
+        return tf.reduce_sum(losses), tf.reduce_sum(right)
 
     def run(x: Any, labels: Any, weights: Any) -> tuple[float, float]:  # noqa: ANN401
         losses, right = step(x, one_hot(labels, classes), weights)
@@ -201,3 +204,14 @@ def softmax(logits: np.ndarray) -> np.ndarray:
     """Returns probabilities of `[N, classes]` logits, in float64."""
     shifted = np.exp(np.asarray(logits, np.float64) - logits.max(axis=1, keepdims=True))
     return shifted / shifted.sum(axis=1, keepdims=True)
+
+
+def probabilities_of(logits: np.ndarray, *, multi_label: bool) -> np.ndarray:
+    """Returns probabilities of `[N, classes]` logits, in float64: of all classes together, or of each by itself."""
+    return sigmoid(logits) if multi_label else softmax(logits)
+
+
+def sigmoid(logits: np.ndarray) -> np.ndarray:
+    """Returns the probability of each of `[N, classes]` logits by itself, in float64."""
+    small = np.exp(-np.abs(np.asarray(logits, np.float64)))
+    return np.where(logits >= 0, 1, small) / (1 + small)
