@@ -10,6 +10,7 @@ from tlkit.data.multi_label import label_array, labels_of, take_evenly
 from tlkit.data.recorded import photos_of
 from tlkit.data.split import split
 from tlkit.errors import DataError
+from tlkit.progress import Progress
 
 from ..conftest import photo
 
@@ -86,6 +87,18 @@ REFUSED = {
 def test_what_can_not_be_read_in_one_way_is_refused(table, text, message):
     with pytest.raises(DataError, match=message):
         find_photos(table(text), multi_label=True)
+
+
+def test_several_labels_in_a_cell_are_taken_as_one_with_a_hint(table):
+    said = []
+
+    class Hearing(Progress):
+        def warn(self, text):
+            said.append(text)
+
+    path = table(lines(("ants", "ants|bees")))
+    assert find_photos(path, progress=Hearing()).classes == ("ants", "ants|bees")
+    assert said == [f"{path} has labels with '|', taken as one. Where it stands between labels, say --multi-label."]
 
 
 def test_labels_that_the_model_does_not_know_are_refused(table):

@@ -196,7 +196,7 @@ def test_pairs_of_real_photos_are_learned_with_what_auto_chooses(tmp_path, weigh
     from PIL import Image
 
     random, lines = np.random.default_rng(0), ["path,label"]
-    signs = [sorted((SHARED / "data" / "sign_digits" / str(label)).glob("*"))[:60] for label in range(5)]
+    signs = [sorted((SHARED / "data" / "sign_digits" / "train" / str(label)).glob("*"))[:60] for label in range(5)]
     for i in range(200):
         pair, canvas = random.permutation(5)[: i % 3], Image.new("RGB", (192, 192), (128, 128, 128))
         for place, label in enumerate(pair):

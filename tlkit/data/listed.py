@@ -64,9 +64,11 @@ def listed(
         DataError: the table can't be read, has no such columns, an unknown split, labels that can't be classes, fewer
             than 2 classes, a class without a usable photo, or, with `strict`, any problem.
     """
-    table = read_table(path.absolute())
+    table, progress = read_table(path.absolute()), progress or Progress()
     problems: list[Problem] = []
     entries = _entries(table, problems, multi_label=multi_label)
+    if not multi_label and any("|" in entry.label for entry in entries):
+        progress.warn(f"{path} has labels with '|', taken as one. Where it stands between labels, say --multi-label.")
     if known is not None and any(entry.split != "all" for entry in entries):
         entries = _held_out(table, entries)
     root = _root(table, entries)
@@ -74,9 +76,7 @@ def listed(
     splits = sorted({entry.split for entry in entries}, key=("train", "val", "test", "all").index)
     classes = tuple(known) if known is not None else _classes(table, entries)
     _check_labels(table, entries, classes, known=known is not None)
-    photos, unusable = _checked(
-        root, entries, splits, classes, multi_label=multi_label, progress=progress or Progress()
-    )
+    photos, unusable = _checked(root, entries, splits, classes, multi_label=multi_label, progress=progress)
     problems += unusable
     usable = photos.get("train" if "train" in splits else "all", [])
     check_enough(table.path, classes if known is None else (), usable, problems, strict=strict)
