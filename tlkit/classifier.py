@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from tlkit.convert.tflite_process import TfliteProcess
 from tlkit.errors import RunError, TlkitError, did_you_mean
 from tlkit.manifest import DEFAULT_RUNS, find_run, read_manifest
-from tlkit.manifest_fields import thresholds_of, thresholds_problem
+from tlkit.manifest_fields import MULTI_LABEL, thresholds_of, thresholds_problem
 
 if TYPE_CHECKING:
     import keras
@@ -73,8 +73,9 @@ class Classifier(ABC):
         Raises:
             TlkitError: they are no thresholds.
         """
-        if (thresholds := thresholds_of(about)) is None:
+        if about.get("task") != MULTI_LABEL:
             return
+        thresholds = thresholds_of(about)
         if problem := thresholds_problem(thresholds, len(self.classes)):
             raise TlkitError(f"The thresholds in {self.name} can't be used: {problem}. Export it again.")
         self.thresholds = tuple(thresholds)

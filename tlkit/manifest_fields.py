@@ -94,13 +94,8 @@ def thresholds_problem(thresholds: Any, classes: int) -> str | None:  # noqa: AN
     return None
 
 
-def thresholds_of(about: dict[str, Any]) -> list[float] | None:
-    """Returns the thresholds that a manifest, or what an artifact says of itself, names.
-
-    None with one label for each photo; 0.5 for each class where several are allowed and none are named.
-    """
-    if about.get("task") != MULTI_LABEL:
-        return None
+def thresholds_of(about: dict[str, Any]) -> list[float]:
+    """Returns the thresholds that a manifest with several labels, or its artifact, names; else 0.5 for each class."""
     return about.get("thresholds", [0.5] * len(about["classes"]))
 
 

@@ -48,7 +48,7 @@ def _curve(probabilities: np.ndarray, present: np.ndarray) -> tuple[np.ndarray, 
     values = np.asarray(probabilities, np.float64)
     order = np.argsort(-values, kind="stable")
     values = values[order]
-    last = np.flatnonzero(np.diff(values, append=-np.inf))  # of those that are equal
+    last = np.flatnonzero(np.append(values[1:] != values[:-1], True))  # of those that are equal
     right = np.cumsum(np.asarray(present)[order] > 0.5).astype(np.float64)
     return right[last], last + 1.0, values[last]
 

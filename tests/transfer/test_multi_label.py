@@ -109,7 +109,7 @@ def test_a_run_of_any_number_of_labels_is_what_contract_1_says(multi_label_folde
     assert manifest["thresholds"] == pytest.approx(chosen.tolist(), abs=1e-6)
     with (multi_label_folder / "history.csv").open() as file:
         rows = list(csv.DictReader(file))
-    assert len(rows) == 8 and float(rows[-1]["val_map"]) > float(rows[0]["val_map"])
+    assert len(rows) == 8 and float(rows[-1]["val_map"]) == manifest["metrics"]["val"]["map"] > 0.9
 
 
 def test_the_saved_model_gives_each_class_a_probability_of_its_own(multi_label_folder):
@@ -120,6 +120,7 @@ def test_the_saved_model_gives_each_class_a_probability_of_its_own(multi_label_f
     assert np.allclose(model(x).numpy(), 1 / (1 + np.exp(-logits)), atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_training_that_was_killed_ends_where_it_would_have_ended(multi_label_folder, tmp_path, monkeypatch):
     begun = read_manifest(multi_label_folder)
     options = {k: begun["options"][k] for k in ("data", "batch_size", "learning_rate", "patience", "weights", "freeze")}

@@ -204,9 +204,7 @@ def _prove(
     limit = LIMITS[options.precision].overridden(min_agreement=options.min_agreement, max_drop=options.max_drop)
     labels = label_array(pixels.photos, len(manifest["classes"]))
     if manifest["task"] == MULTI_LABEL:
-        parity: Parity = measure_multi_label_parity(
-            np.array(found), reference, labels, thresholds_of(manifest) or (), limit
-        )
+        parity: Parity = measure_multi_label_parity(np.array(found), reference, labels, thresholds_of(manifest), limit)
     else:
         parity = measure_parity(np.array(found), reference, labels, limit)
     if shortfalls(parity):
