@@ -109,7 +109,8 @@ def test_a_run_of_any_number_of_labels_is_what_contract_1_says(multi_label_folde
     assert manifest["thresholds"] == pytest.approx(chosen.tolist(), abs=1e-6)
     with (multi_label_folder / "history.csv").open() as file:
         rows = list(csv.DictReader(file))
-    assert len(rows) == 8 and float(rows[-1]["val_map"]) == manifest["metrics"]["val"]["map"] > 0.9
+    val = manifest["metrics"]["val"]["map"]
+    assert len(rows) == 8 and float(rows[-1]["val_map"]) == pytest.approx(val, abs=1e-5) and val > 0.9
 
 
 def test_the_saved_model_gives_each_class_a_probability_of_its_own(multi_label_folder):
@@ -219,7 +220,7 @@ def test_pairs_of_real_photos_are_learned_with_what_auto_chooses(tmp_path, weigh
     chosen = run.manifest["freeze"]["chosen"]
     assert chosen["strategy"] in ("all-but-head", "head-then:none") and 0 <= chosen["probe"]["accuracy"] <= 1
     assert run.manifest["metrics"]["test"]["map"] > 0.6
-    assert run.export("tflite", "int8")["parity"]["decision_agreement"] >= 0.97
+    assert run.export("tflite", "float32")["parity"]["decision_agreement"] >= 0.995
 
 
 @pytest.mark.slow
