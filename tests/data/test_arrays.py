@@ -162,6 +162,7 @@ NHWC = np.zeros((12, 3, 16, 20), np.uint8) + 9
         ([np.zeros(4)] * 12, r"x\[0\] has the shape \[4\]. An image is"),
         (np.zeros((12, 0, 4, 3)), r"x\[0\] has the shape \[0, 4, 3\]. An image is"),
         ([], r"x holds no image"),
+        ([[[1, 2], [3]]] * 12, r"x\[0\] can't become an array of NumPy: "),
         (X[:11], r"x has 11 images and y has 12 labels. Give one label for each image"),
         (
             [np.broadcast_to(np.uint8(2), (20_000, 20_000))] * 12,

@@ -167,6 +167,34 @@ def test_damaged_records_are_refused(make_folder, tmp_path):
     assert list((tmp_path / "cache").iterdir()) == []
 
 
+def test_compressed_records_that_outgrow_the_cache_are_refused(tmp_path, monkeypatch):
+    import io
+
+    from PIL import Image
+
+    image = io.BytesIO()
+    Image.new("RGB", (600, 600)).save(image, "BMP")
+    path = write(tmp_path / "t.tfrecord.gz", [example(image=image.getvalue(), label=1)] * 2, "GZIP")
+    assert path.stat().st_size < 10_000
+    monkeypatch.setattr("tlkit.data.cache.limit", lambda used: 500_000)
+    monkeypatch.setattr("tlkit.data.records._MORE", 1000)
+    with pytest.raises(
+        DataError, match="The records in .* can't be unpacked: the next photos would take 1.0 kB, the limit"
+    ):
+        unpack(path)
+    assert entries() == []
+
+
+def test_a_folder_that_cannot_be_read_is_no_folder_of_records(tmp_path, monkeypatch):
+    from pathlib import Path
+
+    def refuse(self):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    assert record_files(tmp_path) == []
+
+
 def test_names_that_tell_only_some_splits_are_refused(make_folder, tmp_path):
     records = reading(make_folder(each=2))
     for name in ("val", "test", "more"):

@@ -78,6 +78,24 @@ def test_a_table_beyond_the_limit_is_not_read(write, monkeypatch):
         read_table(write(b"x" * 2**21))
 
 
+def test_more_rows_than_the_limit_are_refused(write, monkeypatch):
+    monkeypatch.setattr("tlkit.data.table_file.MAX_ROWS", 3)
+    assert len(read_table(write("path\na\nb\nc\n")).rows) == 3
+    with pytest.raises(DataError, match="t.csv has more than 3 rows. Give fewer photos at a time"):
+        read_table(write("path\na\nb\nc\nd\n"))
+
+
+def test_parquet_that_would_fill_the_memory_is_not_unpacked(tmp_path, monkeypatch):
+    pyarrow = pytest.importorskip("pyarrow")
+    import pyarrow.parquet as parquet
+
+    parquet.write_table(pyarrow.table({"path": ["a"] * 3_000_000}), tmp_path / "t.parquet")
+    assert (tmp_path / "t.parquet").stat().st_size < 10_000
+    monkeypatch.setattr("tlkit.data.table_file.MAX_ROWS", 2_999_999)
+    with pytest.raises(DataError, match="t.parquet has more than 2,999,999 rows"):
+        read_table(tmp_path / "t.parquet")
+
+
 def test_200_000_rows_are_read_in_seconds(write):
     import time
 

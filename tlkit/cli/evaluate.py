@@ -20,8 +20,9 @@ _MATRIX = 20
 @click.option(
     "--data",
     type=click.Path(path_type=Path),
-    metavar="DIR",
-    help="Folder with <class>/*, or with test/<class>/*. Default: the test photos of the run.",
+    metavar="DIR|FILE",
+    help="Folder with <class>/*, or with test/<class>/*; or a table or .tfrecord files as for finetune. Default: the "
+    "test photos of the run.",
 )
 @click.option(
     "--shift",

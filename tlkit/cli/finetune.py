@@ -27,8 +27,9 @@ from tlkit.cli.multi_label import print_hardest, split_text
     "--data",
     default="digits",
     show_default=True,
-    metavar="DIR",
-    help="Folder with <class>/* or {train,val,test}/<class>/*; `digits` is 1,797 handwritten digits that come along.",
+    metavar="DIR|FILE",
+    help="Folder with <class>/* or {train,val,test}/<class>/*; a .csv, .tsv or .parquet table with a column of paths, "
+    "one of labels and perhaps one of splits; .tfrecord files; `digits` is 1,797 handwritten digits that come along.",
 )
 @click.option("--classes", type=click.IntRange(2), metavar="N", help="Check that there are N classes.")
 @click.option(
@@ -168,6 +169,7 @@ def command(ctx: click.Context, no_cache: bool, resume: bool, as_json: bool, **v
       tlkit finetune --base mobilenet_v2 --data photos/
       tlkit finetune --base vgg16 --classes 10 --freeze all-but-head
       tlkit finetune --base mobilenet_v2 --data photos/ --freeze head-then:last:2 --layer-decay 0.7
+      tlkit finetune --base mobilenet_v2 --data photos/labels.csv
       tlkit finetune --base keras:EfficientNetV2B0 --data photos/
       tlkit finetune --base mine.keras --base-input 0..1 --data photos/ --freeze up-to:stage3
       tlkit finetune --base mobilenet_v2 --data labels.csv --multi-label

@@ -130,7 +130,7 @@ def _png(image: np.ndarray) -> bytes:
 def _images(x: Any, title: str) -> list[np.ndarray]:  # noqa: ANN401
     """Returns `[H, W, 3]` or `[H, W]` uint8 images."""
     if not isinstance(x, list | tuple):
-        x = np.asarray(x)
+        x = _array(x, title)
         if x.ndim not in (3, 4):
             raise DataError(f"{title} has the shape {list(x.shape)}. It takes [N, H, W, 3], [N, H, W, 1] or [N, H, W].")
     images = list(_checked(x, title))
@@ -139,11 +139,18 @@ def _images(x: Any, title: str) -> list[np.ndarray]:  # noqa: ANN401
     return images
 
 
+def _array(value: Any, title: str) -> np.ndarray:  # noqa: ANN401
+    try:
+        return np.asarray(value)
+    except (TypeError, ValueError) as err:  # rows of different lengths, a tensor that is on another device
+        raise DataError(f"{title} can't become an array of NumPy: {err}.") from err
+
+
 def _checked(x: Sequence[Any], title: str) -> Iterator[np.ndarray]:
     """Yields images as uint8; at the end it is known whether there was any value above 1."""
     top = 0.0
     for i, one in enumerate(x):
-        image = np.asarray(one)
+        image = _array(one, f"{title}[{i}]")
         _check_shape(image, f"{title}[{i}]")
         image = image[:, :, 0] if image.ndim == 3 and image.shape[2] == 1 else image
         if image.dtype.kind not in "uif":

@@ -10,7 +10,6 @@ from typing import Any
 
 from tlkit.data.arrays import VERIFICATION
 from tlkit.data.calibration import DEFAULT_CALIBRATION
-from tlkit.data.digits import digits_folder
 from tlkit.data.discover import Photo
 from tlkit.data.records import record_files, unpack
 from tlkit.data.table_file import is_table
@@ -83,14 +82,12 @@ def _place(data: Path) -> Path:
 
 
 def _recorded_root(data: dict[str, Any], run: Path | None) -> Path:
-    """Returns where a run's photos were. What was made in a cache that was cleared since is made again."""
+    """Returns where a run's photos were. Records are unpacked again if the cache was cleared since."""
     if data.get("kind") == "arrays" and run is not None:
         return run / VERIFICATION
     root = Path(data["root"])
-    if root.is_dir() or data.get("kind") not in ("digits", "tfrecord"):
+    if root.is_dir() or data.get("kind") != "tfrecord":
         return root
-    if data["kind"] == "digits":
-        return digits_folder()
     source = Path(data.get("source", ""))
     if not record_files(source):
         raise DataError(

@@ -30,6 +30,7 @@ LABELS = ("image/class/text", "image/class/label", "label")
 # TensorFlow Datasets writes the names of its numbered classes here, one a line.
 NAMES = "label.labels.txt"
 _NAMED = re.compile(r"(\.(tfrecords?|tfrec)(-\d+-of-\d+)?|-\d{5}-of-\d{5})(\.gz)?", re.IGNORECASE)
+_MORE = 256 * 2**20
 # How the files begin that Pillow reads for us.
 _BEGINNINGS = {b"\xff\xd8": "jpg", b"\x89PNG": "png", b"GIF8": "gif", b"BM": "bmp", b"RIFF": "webp"}
 
@@ -41,7 +42,10 @@ def record_files(data: Path) -> list[Path]:
         data: A file, a pattern, or a folder that holds such files and no folders.
     """
     if data.is_dir():
-        inside = [path for path in data.iterdir() if not path.name.startswith(".")]
+        try:
+            inside = [path for path in data.iterdir() if not path.name.startswith(".")]
+        except OSError:  # whoever reads the folder will say so
+            return []
         found = [] if any(path.is_dir() for path in inside) else inside
     elif data.is_file():
         found = [data]
@@ -123,7 +127,8 @@ def _names(file: Path) -> list[str]:
 
 
 def _write(folder: Path, splits: dict[Path, str], progress: Progress) -> None:
-    size, encoded = sum(file.stat().st_size for file in splits), False
+    room = size = sum(file.stat().st_size for file in splits)
+    written, encoded = 0, False
     with progress.bar("Unpacking records", size, "bytes") as bar:
         for file, split in splits.items():
             names = _names(file)
@@ -135,6 +140,11 @@ def _write(folder: Path, splits: dict[Path, str], progress: Progress) -> None:
                 place.mkdir(parents=True, exist_ok=True)
                 (place / f"{hashlib.sha256(content).hexdigest()}.{suffix}").write_bytes(content)
                 bar.advance(len(content))
+                written += len(content)
+                if written > room:  # as compressed records may
+                    room += _MORE
+                    if reason := make_room(_MORE, "the next photos"):
+                        raise DataError(f"The records in {file.parent} can't be unpacked: {reason}. See: tlkit cache")
     if not encoded:
         raise DataError(
             f"No record of {some(file.name for file in splits)} holds a JPEG, PNG, BMP, GIF or WebP image. Raw pixels "

@@ -17,6 +17,7 @@ from tlkit.lazy import require
 
 SUFFIXES = (".csv", ".tsv", ".parquet")
 MAX_BYTES = 512 * 2**20  # of a table; a million rows take about 100 MiB
+MAX_ROWS = 5_000_000  # a few kilobytes of Parquet can unpack to billions
 DELIMITERS = (",", ";", "\t", "|")
 # Marks that editors put in front of a text, and what the text is then encoded in.
 _MARKS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
@@ -56,7 +57,8 @@ def read_table(path: Path) -> Table:
     first line into the most cells, in a .tsv file the tabulator.
 
     Raises:
-        DataError: there is no such file, it is damaged, too large, no text, or its rows don't fit its first line.
+        DataError: there is no such file, it is damaged, too large, too long or no text, or its rows don't fit its first
+            line.
         MissingDependencyError: pyarrow is not installed, and it is Parquet.
     """
     try:
@@ -68,10 +70,18 @@ def read_table(path: Path) -> Table:
     if about.st_size > MAX_BYTES:
         raise DataError(f"{path} has {about.st_size / 2**20:.0f} MiB, the limit is {MAX_BYTES // 2**20} MiB.")
     columns, numbered = _parquet(path) if path.suffix.lower() == ".parquet" else _text(path)
-    rows = [(number, tuple(cell.strip() for cell in row)) for number, row in numbered]
-    return Table(
-        path=path, columns=tuple(columns), rows=[row for _, row in rows], numbers=[number for number, _ in rows]
-    )
+    rows: list[tuple[str, ...]] = []
+    numbers: list[int] = []
+    for number, row in numbered:
+        rows.append(tuple(cell.strip() for cell in row))
+        numbers.append(number)
+        _check_rows(path, len(rows))
+    return Table(path=path, columns=tuple(columns), rows=rows, numbers=numbers)
+
+
+def _check_rows(path: Path, count: int) -> None:
+    if count > MAX_ROWS:
+        raise DataError(f"{path} has more than {MAX_ROWS:,} rows. Give fewer photos at a time.")
 
 
 def _text(path: Path) -> tuple[list[str], Iterator[tuple[int, list[str]]]]:
@@ -122,6 +132,7 @@ def _parquet(path: Path) -> tuple[list[str], Iterator[tuple[int, list[str]]]]:
     pyarrow, parquet = require("pyarrow", extra="data"), require("pyarrow.parquet", extra="data")
     try:
         with parquet.ParquetFile(path) as file:
+            _check_rows(path, file.metadata.num_rows)
             names = [field.name for field in file.schema_arrow if _is_plain(pyarrow.types, field.type)]
             found = [[_as_text(value) for value in column.to_pylist()] for column in file.read(names).columns]
     except (pyarrow.ArrowException, OSError, ValueError) as err:
