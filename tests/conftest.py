@@ -87,6 +87,28 @@ def coloured(label, seed, size=(40, 40)):
     return Image.fromarray(np.clip(values, 0, 255).astype(np.uint8))
 
 
+def halves(labels, seed, size=(32, 32)):
+    """A photo of any two of four labels: colours, each in a half of its own; grey where there is none."""
+    random = np.random.default_rng(seed)
+    values = random.normal(110, 20, (size[1], size[0], 3))
+    parts = random.permutation([slice(0, size[0] // 2), slice(size[0] // 2, None)])
+    for label, part in zip(labels, parts, strict=False):
+        values[:, part] = np.asarray(coloured(label, seed, size))[:, part]
+    return Image.fromarray(np.clip(values, 0, 255).astype(np.uint8))
+
+
+def multi_label_table(root, photos=160, classes=("ants", "bees", "wasps"), seed=0):
+    """Makes `<root>/*.png` with 0 to 2 labels each, and `<root>/labels.csv`, whose path it returns."""
+    root.mkdir(parents=True, exist_ok=True)
+    random, lines = np.random.default_rng(seed), ["path,labels"]
+    for i in range(photos):
+        labels = random.permutation(len(classes))[: i % 3]
+        halves(labels, i).save(root / f"{i:04d}.png")
+        lines.append(f"{i:04d}.png,{'|'.join(classes[label] for label in labels)}")
+    (root / "labels.csv").write_text("\n".join(lines) + "\n")
+    return root / "labels.csv"
+
+
 def mutated_images(count, seed=0):
     """Yields the contents of image files, each with a few bytes changed, half of them in the headers."""
     random = np.random.default_rng(seed)
@@ -163,6 +185,35 @@ def artifact(run_folder, tmp_path_factory):
     run = Path(shutil.copytree(run_folder, tmp_path_factory.mktemp("exported") / "lenet"))
     made = run / export(run, ExportOptions())["path"]
     return Path(shutil.copy(made, tmp_path_factory.mktemp("artifact") / "model.tflite"))
+
+
+@pytest.fixture(scope="session")
+def multi_label_folder(tmp_path_factory):
+    """A complete run with any number of labels, trained once for all tests. Copy it before changing it."""
+    import keras
+
+    from tlkit.transfer.finetune import finetune
+    from tlkit.transfer.options import FinetuneOptions
+
+    place = tmp_path_factory.mktemp("several")
+    keras.utils.set_random_seed(0)
+    image = keras.Input((32, 32, 3))
+    x = keras.layers.Rescaling(1 / 127.5, -1)(image)
+    for filters in (16, 32):
+        x = keras.layers.Conv2D(filters, 3, strides=2, activation="relu")(x)
+    x = keras.layers.Dense(2, activation="softmax")(keras.layers.GlobalAveragePooling2D()(x))
+    keras.Model(image, x).save(place / "base.keras")
+    options = {"epochs": 8, "batch_size": 8, "learning_rate": 1e-2, "patience": 0, "weights": "none", "freeze": "none"}
+    data, runs = multi_label_table(place / "photos"), place / "runs"
+    return finetune(
+        FinetuneOptions(base=place / "base.keras", data=data, multi_label=True, runs=runs, name="several", **options)
+    )
+
+
+@pytest.fixture
+def multi_label_run(multi_label_folder, tmp_path):
+    """A copy of it, in `<tmp>/runs/several`."""
+    return Path(shutil.copytree(multi_label_folder, tmp_path / "runs" / "several"))
 
 
 class FullDisk:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from tlkit.evaluate import Evaluation
+    from tlkit.evaluate_multi import MultiLabelEvaluation
     from tlkit.models.architecture import Head
     from tlkit.predict import Prediction
 
@@ -66,7 +67,7 @@ class Run:
 
     def evaluate(
         self, data: str | Path | None = None, *, shift: str | Sequence[str] = (), progress: Progress | None = None
-    ) -> "Evaluation":
+    ) -> "Evaluation | MultiLabelEvaluation":
         """Measures the model on a folder of photos, or on the run's own test photos; see `tlkit.evaluate.evaluate`.
 
         `shift` names changes of the photos: `["brightness", "blur"]`, or `"brightness,blur"`.

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from tlkit.convert.tflite_process import TfliteProcess
 from tlkit.errors import RunError, TlkitError, did_you_mean
 from tlkit.manifest import DEFAULT_RUNS, find_run, read_manifest
+from tlkit.manifest_fields import MULTI_LABEL, thresholds_of, thresholds_problem
 
 if TYPE_CHECKING:
     import keras
@@ -33,6 +34,8 @@ class Classifier(ABC):
         spec: How a photo becomes pixels.
         manifest: Of the run, also of that in whose folder an artifact lies; None for one elsewhere.
         folder: Of that run.
+        thresholds: Of each class, where a photo may have any number of labels; None where it has one.
+        remarks: What a user should know of it.
     """
 
     kind: Literal["run", "artifact"]
@@ -41,6 +44,8 @@ class Classifier(ABC):
     spec: "PreprocessSpec"
     manifest: dict[str, Any] | None = None
     folder: Path | None = None
+    thresholds: tuple[float, ...] | None = None
+    remarks: tuple[str, ...] = ()
 
     def __enter__(self) -> "Classifier":
         return self
@@ -61,6 +66,21 @@ class Classifier(ABC):
         if not np.isfinite(found).all():
             raise TlkitError(f"{self.name} gives probabilities that are no numbers: it is damaged, or badly trained.")
         return found
+
+    def _decide_by(self, about: dict[str, Any]) -> None:
+        """Takes thresholds from a manifest, or from what an artifact says of itself.
+
+        Raises:
+            TlkitError: they are no thresholds.
+        """
+        if about.get("task") != MULTI_LABEL:
+            return
+        thresholds = thresholds_of(about)
+        if problem := thresholds_problem(thresholds, len(self.classes)):
+            raise TlkitError(f"The thresholds in {self.name} can't be used: {problem}. Export it again.")
+        self.thresholds = tuple(thresholds)
+        if "thresholds" not in about:
+            self.remarks = (f"{self.name} names no thresholds: a class is taken to be there from 50% on.",)
 
     @abstractmethod
     def _run(self, pixels: "np.ndarray") -> "np.ndarray":
@@ -87,6 +107,7 @@ class KerasClassifier(Classifier):
         self.name, self.folder = str(folder), folder
         self.manifest = manifest = read_manifest(folder)
         self.classes = tuple(manifest["classes"])
+        self._decide_by(manifest)
         self.spec = PreprocessSpec.from_dict(manifest["preprocess"])
         self._load = load
         self._model: keras.Model | None = None
@@ -129,6 +150,7 @@ class TfliteClassifier(Classifier):
             self.classes = tuple(found["labels"])
             spec = found["about"].get("preprocess")
             self.spec = PreprocessSpec.from_dict(spec if isinstance(spec, dict) else {})
+            self._decide_by({**found["about"], "classes": found["labels"]})
             self._check(found["input"], found["output"])
             self.manifest = _manifest_around(path, self.classes)
             self.folder = path.resolve().parents[1] if self.manifest is not None else None

@@ -13,9 +13,11 @@ from tlkit.data.digits import NAME as DIGITS
 from tlkit.data.digits import digits_folder
 from tlkit.data.discover import Photo, Problem
 from tlkit.data.find import find_photos
+from tlkit.data.multi_label import label_array
 from tlkit.data.pipeline import Pixels, in_order
 from tlkit.data.recorded import find_again, photos_of
 from tlkit.errors import OptionError
+from tlkit.evaluate_multi import MultiLabelEvaluation, evaluation
 from tlkit.progress import Bar, Progress
 from tlkit.shifts import SHIFTS, shifted
 
@@ -83,7 +85,7 @@ class Evaluation:
 
 def evaluate(
     classifier: Classifier, data: str | Path | None, *, shifts: Sequence[str] = (), progress: Progress | None = None
-) -> Evaluation:
+) -> "Evaluation | MultiLabelEvaluation":
     """Classifies every photo of a folder and compares with the names of its class folders.
 
     Args:
@@ -100,7 +102,9 @@ def evaluate(
     """
     progress = progress or Progress()
     root, photos, problems = _photos(classifier, data, progress)
-    labels = np.array([photo.label for photo in photos])
+    labels = label_array(photos, len(classifier.classes))
+    for remark in classifier.remarks:
+        progress.warn(remark)
     trained = {entry["sha256"] for entry in classifier.manifest["split"]["train"]} if classifier.manifest else set()
     trained_on = sum(photo.sha256 in trained for photo in photos)
     if trained_on:
@@ -109,26 +113,43 @@ def evaluate(
     pixels = Pixels(root, photos, classifier.spec, keep=bool(changes))
     with progress.bar("Evaluating", len(photos) * (1 + len(changes))) as bar:
         probabilities = _classify(classifier, pixels, None, bar)
-        accuracy = metrics.accuracy(probabilities, labels)
-        under = []
-        for name, strength in changes:
-            left = metrics.accuracy(_classify(classifier, pixels, (name, strength), bar), labels)
-            unit, change = SHIFTS[name].unit, left - accuracy
-            under.append(ShiftFigures(shift=name, strength=strength, unit=unit, accuracy=left, accuracy_change=change))
+        changed = [_classify(classifier, pixels, change, bar) for change in changes]
+    about: dict[str, Any] = {
+        "kind": classifier.kind,
+        "model": classifier.name,
+        "data": str(root),
+        "trained_on": trained_on,
+        "problems": tuple(problems),
+    }
+    if classifier.thresholds is not None:
+        return evaluation(probabilities, labels, classifier.thresholds, classifier.classes, changes, changed, **about)
+    return _evaluation(probabilities, labels, classifier.classes, changes, changed, **about)
+
+
+def _evaluation(
+    probabilities: np.ndarray,
+    labels: np.ndarray,
+    classes: Sequence[str],
+    changes: Sequence[tuple[str, float]],
+    changed: Sequence[np.ndarray],
+    **about: Any,  # noqa: ANN401
+) -> Evaluation:
+    """Returns the figures of one label for each photo; `changed` holds the probabilities after each of the changes."""
+    accuracy, under = metrics.accuracy(probabilities, labels), []
+    for (name, strength), after in zip(changes, changed, strict=True):
+        left, unit = metrics.accuracy(after, labels), SHIFTS[name].unit
+        change = left - accuracy
+        under.append(ShiftFigures(shift=name, strength=strength, unit=unit, accuracy=left, accuracy_change=change))
     confusion = metrics.confusion_matrix(probabilities, labels)
     return Evaluation(
-        kind=classifier.kind,
-        model=classifier.name,
-        data=str(root),
-        images=len(photos),
+        **about,
+        images=len(labels),
         accuracy=accuracy,
         top5_accuracy=metrics.top_k_accuracy(probabilities, labels, 5),
         calibration_error=metrics.expected_calibration_error(probabilities, labels),
-        classes=_per_class(classifier.classes, confusion),
+        classes=_per_class(classes, confusion),
         confusion=tuple(tuple(row) for row in confusion.tolist()),
         shifts=tuple(under),
-        trained_on=trained_on,
-        problems=tuple(problems),
     )
 
 
@@ -138,7 +159,8 @@ def _photos(
     """Returns a root, photos below it with labels of the classifier, and what had to be left out."""
     if data is not None:
         given = digits_folder() if str(data) == DIGITS else Path(data).expanduser()
-        folder = find_photos(given, known=classifier.classes, progress=progress)
+        several = classifier.thresholds is not None
+        folder = find_photos(given, known=classifier.classes, multi_label=several, progress=progress)
         if folder.origin is None and folder.root != given:
             progress.say(f"{given} has splits; evaluating {folder.root}")
         for problem in folder.problems[:20]:

@@ -53,6 +53,7 @@ class FinetuneKeywords(TypedDict, total=False):
         tune: How many settings of the head to try before training; None tries none.
         precision: `float32`, `mixed_float16` or `mixed_bfloat16` in training; `auto` takes what the chip is fast in.
         devices: How many GPUs share each batch, or `all`.
+        multi_label: Whether a photo may have any number of labels; `data` is a table then.
     """
 
     weights: str | Path | None
@@ -90,6 +91,7 @@ class FinetuneKeywords(TypedDict, total=False):
     tune: int | None
     precision: str
     devices: int | str
+    multi_label: bool
 
 
 class ExportKeywords(TypedDict, total=False):

@@ -31,14 +31,17 @@ class Prediction:
 
     Attributes:
         path: As it was given.
-        label: The most probable class, or `unknown` where that is less probable than the threshold; None on an error.
+        label: The most probable class, or `unknown` where that is less probable than the threshold; None on an error,
+            and where a photo may have any number of labels.
         top: Classes with probabilities, most probable first.
+        labels: Where a photo may have any number of labels: those at or above their thresholds, likewise; else None.
         error: The reason why the file could not be classified.
     """
 
     path: str
     label: str | None = None
     top: tuple[tuple[str, float], ...] = ()
+    labels: tuple[tuple[str, float], ...] | None = None
     error: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
@@ -46,19 +49,23 @@ class Prediction:
         if self.error:
             return {"path": self.path, "error": self.error}
         top = [{"class": name, "probability": value} for name, value in self.top]
+        if self.labels is not None:
+            return {"path": self.path, "labels": [{"class": n, "probability": p} for n, p in self.labels], "top": top}
         return {"path": self.path, "class": self.label, "top": top}
 
-    def to_row(self, width: int) -> list[object]:
-        """Returns it as a row of the CSV: path, `width` pairs of class and probability, error."""
-        pairs = [(self.label, self.top[0][1]), *self.top[1:]] if self.top else []
+    def to_row(self, width: int, *, multi_label: bool = False) -> list[object]:
+        """Returns it as a row of the CSV: path, labels as `a|b` if several are allowed, `width` pairs, error."""
+        first = self.label if self.label is not None else self.top[0][0] if self.top else ""
+        pairs = [(first, self.top[0][1]), *self.top[1:]] if self.top else []
         cells = [cell for name, value in pairs for cell in (name, f"{value:.6f}")]
-        return [self.path, *cells, *[""] * (2 * width - len(cells)), self.error or ""]
+        labels = ["|".join(name for name, _ in self.labels or ())] if multi_label else []
+        return [self.path, *labels, *cells, *[""] * (2 * width - len(cells)), self.error or ""]
 
 
-def csv_header(width: int) -> list[str]:
+def csv_header(width: int, *, multi_label: bool = False) -> list[str]:
     """Returns the names of `Prediction.to_row`'s columns."""
     names = [f"{name}_{i}" for i in range(2, width + 1) for name in ("class", "probability")]
-    return ["path", "class", "probability", *names, "error"]
+    return ["path", *["labels"] * multi_label, "class", "probability", *names, "error"]
 
 
 def predict(
@@ -75,7 +82,8 @@ def predict(
         classifier: What classifies them.
         paths: Image files.
         top: How many classes to return for each.
-        threshold: The probability below which the most probable class is not believed.
+        threshold: The probability below which the most probable class is not believed; where a photo may have any
+            number of labels, what takes the place of every class's own threshold, if above 0.
         progress: Shows a bar.
 
     Yields:
@@ -84,6 +92,9 @@ def predict(
     Raises:
         TlkitError: the model is broken.
     """
+    thresholds = classifier.thresholds
+    if thresholds is not None and threshold:
+        thresholds = (threshold,) * len(thresholds)
     with (progress or Progress()).bar("Predicting", len(paths)) as bar:
         for batch, loaded in _decoded(paths, classifier.spec):
             pixels = [value for value in loaded if isinstance(value, np.ndarray)]
@@ -96,7 +107,16 @@ def predict(
                 row = next(rows)
                 best = np.argsort(-row, kind="stable")[:top]
                 found = tuple((classifier.classes[i], float(row[i])) for i in best)
+                if thresholds is not None:
+                    yield Prediction(path=str(path), top=found, labels=_labels(row, thresholds, classifier.classes))
+                    continue
                 yield Prediction(path=str(path), label=UNKNOWN if found[0][1] < threshold else found[0][0], top=found)
+
+
+def _labels(row: np.ndarray, thresholds: Sequence[float], classes: Sequence[str]) -> tuple[tuple[str, float], ...]:
+    """Returns what is at or above its threshold, most probable first."""
+    order = np.argsort(-row, kind="stable")
+    return tuple((classes[i], float(row[i])) for i in order if row[i] >= thresholds[i])
 
 
 def _decoded(paths: Sequence[str | Path], spec: PreprocessSpec) -> Iterator[tuple[Sequence[str | Path], list[Loaded]]]:

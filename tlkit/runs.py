@@ -74,6 +74,7 @@ def summary(manifest: dict[str, Any]) -> dict[str, Any]:
         else data.get("name") or Path(data.get("source") or data["root"]).name,
         "accuracy": metrics[split].get("accuracy") if split else None,
         "accuracy_of": split,
+        **({"map": metrics[split]["map"]} if split and "map" in metrics[split] else {}),
         "photos": sum(len(photos) for photos in manifest["split"].values()),
         "artifacts": [Path(entry["path"]).name for entry in manifest["artifacts"]],
     }

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from tlkit.cli.common import HELP, json_option, print_json, print_table, runs_option
+from tlkit.cli.multi_label import print_evaluation
 
 if TYPE_CHECKING:
     from tlkit.evaluate import Evaluation
@@ -47,11 +48,15 @@ def command(model: str | None, data: Path | None, shift: str, runs: Path, as_jso
 
     with open_classifier(model, runs) as classifier:
         from tlkit.evaluate import evaluate
+        from tlkit.evaluate_multi import MultiLabelEvaluation
         from tlkit.shifts import shift_names
 
         found = evaluate(classifier, data, shifts=shift_names(shift), progress=Screen())
     if as_json:
         print_json(found.to_dict())
+        return
+    if isinstance(found, MultiLabelEvaluation):
+        print_evaluation(found)
         return
     _print_figures(found)
     _print_classes(found)

@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from tlkit.cli.common import HELP, json_option, print_json, runs_option
+from tlkit.cli.multi_label import print_parity
 
 
 @click.command("export", context_settings=HELP)
@@ -52,8 +53,11 @@ def command(run: str | None, runs: Path, as_json: bool, **values: Any) -> None: 
     parity = entry["parity"]
     click.echo(f"Artifact             {folder / entry['path']} ({entry['bytes'] / 1e6:.2f} MB)")
     click.echo(f"Proven on            {parity['images']} photos that training did not see, in {_runtime(entry)}")
-    click.echo(f"Agrees with Keras    {parity['top1_agreement']:.1%} of them (top-1)")
-    click.echo(f"Accuracy             {parity['accuracy']:.1%}, Keras {parity['keras_accuracy']:.1%}")
+    if parity["top1_agreement"] is None:
+        print_parity(parity)
+    else:
+        click.echo(f"Agrees with Keras    {parity['top1_agreement']:.1%} of them (top-1)")
+        click.echo(f"Accuracy             {parity['accuracy']:.1%}, Keras {parity['keras_accuracy']:.1%}")
     click.echo(f"Largest difference   {parity['max_probability_difference']:.2g} in probability")
     click.echo(f"Input                {_tensor(entry['input'])}, raw RGB pixels; output {_tensor(entry['output'])}")
     if entry["float_ops"]:

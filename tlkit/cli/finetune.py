@@ -1,15 +1,12 @@
 """`tlkit finetune`."""
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 from click.core import ParameterSource
 
-from tlkit.cli.common import HELP, INTERRUPTED, FloatOrAuto, json_option, print_json, print_table, runs_option
-
-if TYPE_CHECKING:
-    from tlkit.transfer.options import FinetuneOptions
+from tlkit.cli.common import HELP, INTERRUPTED, FloatOrAuto, json_option, print_json, runs_option
+from tlkit.cli.finetune_text import print_plan, print_summary
 
 
 def _devices(ctx: click.Context, param: click.Parameter, value: str) -> int | str:
@@ -203,6 +200,12 @@ def _devices(ctx: click.Context, param: click.Parameter, value: str) -> int | st
     metavar="N|all",
     help="GPUs that share each batch; the result is that of one.",
 )
+@click.option(
+    "--multi-label",
+    is_flag=True,
+    help="A photo may have any number of labels: --data is a table with cells such as cat|dog, or a column of 0 and 1 "
+    "for each class.",
+)
 @click.option("--resume", is_flag=True, help="Go on with the newest run that was killed or interrupted, or --name.")
 @json_option
 @click.pass_context
@@ -226,6 +229,7 @@ def command(
       tlkit finetune --base mobilenet_v2 --data photos/ --freeze head-then:last:2 --layer-decay 0.7
       tlkit finetune --base mobilenet_v2 --data photos/ --freeze gradual:2 --plan
       tlkit finetune --base mobilenet_v2 --data photos/labels.csv
+      tlkit finetune --base mobilenet_v2 --data labels.csv --multi-label
       tlkit finetune --base mobilenet_v2 --data photos/ --tune 30
       tlkit finetune --base keras:EfficientNetV2B0 --data photos/
       tlkit finetune --base mine.keras --base-input 0..1 --data photos/ --freeze up-to:stage3
@@ -241,7 +245,7 @@ def command(
 
     values["cache"] = not no_cache
     if only_plan:
-        return _print_plan(FinetuneOptions(**values), as_json)
+        return print_plan(FinetuneOptions(**values), as_json)
     if resume:
         typed = {name for name in values if ctx.get_parameter_source(name) == ParameterSource.COMMANDLINE}
         given = {name: values[name] for name in typed | ({"cache"} if no_cache else set())}
@@ -253,48 +257,5 @@ def command(
         del manifest["split"]
         print_json({"run": str(folder), **manifest})
     else:
-        _print_summary(folder, manifest)
+        print_summary(folder, manifest)
     return INTERRUPTED if manifest["schedule"]["interrupted"] else 0
-
-
-def _print_plan(options: "FinetuneOptions", as_json: bool) -> int:
-    from tlkit.lazy import import_keras
-    from tlkit.progress import Screen
-    from tlkit.sizes import size_text, time_text
-
-    import_keras()
-    from tlkit.transfer.forecast import foresee
-
-    found = foresee(options, Screen())
-    if as_json:
-        print_json({"plans": [one.to_dict() for one in found]})
-        return 0
-    for one in found:
-        click.echo(f"\n--freeze {one.strategy}, {one.epochs} epochs{f' ({one.condition})' if one.condition else ''}")
-        rows = [["stage", "parameters", "trained in epochs", "learning rate"]]
-        for stage in one.stages:
-            when = "frozen" if stage.trained is None else "{}-{}".format(*stage.trained)
-            rates = ["to be found" if rate is None else f"{rate:.3g}" for rate in stage.learning_rates]
-            rows.append([stage.stage, f"{stage.parameters:,}", when, ", then ".join(dict.fromkeys(rates)) or "-"])
-        print_table(rows, right=(1,))
-        cache = f", and a cache of {size_text(one.cache_bytes)}" if one.cache_bytes else ", and no cache"
-        click.echo(f"About {time_text(one.seconds)} on this machine{cache}")
-    return 0
-
-
-def _print_summary(folder: Path, manifest: dict[str, Any]) -> None:
-    found = {name: part for name, part in manifest["metrics"].items() if part}
-    for name, part in found.items():
-        title = {"val": "Validation accuracy", "test": "Test accuracy"}[name]
-        click.echo(f"{title:<20} {part['accuracy']:.1%} of {part['images']} photos")
-    last = found.get("test") or found["val"]
-    worst = sorted(last["per_class"], key=lambda row: row["recall"])[:5]
-    if len(last["per_class"]) > 2 and worst[0]["recall"] < 1:
-        rows = [["hardest classes", "photos", "precision", "recall"]]
-        rows += [[r["class"], str(r["images"]), f"{r['precision']:.1%}", f"{r['recall']:.1%}"] for r in worst]
-        print_table(rows, right=(1, 2, 3))
-    schedule = manifest["schedule"]
-    if schedule["best_epoch"] and schedule["best_epoch"] != schedule["epochs_run"]:
-        click.echo(f"Best epoch           {schedule['best_epoch']} of {schedule['epochs_run']}: its weights are kept")
-    click.echo(f"Run                  {folder}")
-    click.echo("Next                 tlkit predict PHOTO, or tlkit export --to tflite --precision int8")

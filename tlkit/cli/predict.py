@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     type=click.FloatRange(0, 1),
     default=0.0,
     metavar="P",
-    help="Call a photo `unknown` when its most probable class is below P.",
+    help="Call a photo `unknown` when its most probable class is below P. With a multi-label model: show all classes "
+    "from P on, instead of from each class's own threshold on.",
 )
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV on stdout, a row as soon as a photo is done.")
 @json_option
@@ -56,8 +57,8 @@ def command(
         raise OptionError("--csv and --json exclude each other. Choose one.")
     with open_classifier(model, runs) as classifier:
         paths, problems = gather(photos, sys.stdin.buffer)
-        for problem in problems:
-            click.echo(problem, err=True)
+        for remark in (*classifier.remarks, *problems):
+            click.echo(remark, err=True)
         if not any(Path(path).is_file() for path in paths):
             raise DataError(f"{paths[0]} does not exist. Give the paths of photos.")
 
@@ -73,7 +74,8 @@ def command(
             print_json({classifier.kind: classifier.name, "predictions": [one.to_dict() for one in listed]})
             bad = sum([_complain(one) for one in listed])
         elif as_csv:
-            bad = _print_csv(found, min(top, len(classifier.classes)), out)
+            several = classifier.thresholds is not None
+            bad = _print_csv(found, min(top, len(classifier.classes)), out, multi_label=several)
         else:
             bad = sum([_print_text(one, out) for one in found])
     if bad:
@@ -94,21 +96,27 @@ def _print_text(one: "Prediction", out: TextIO) -> bool:
 
     if _complain(one):
         return True
+    if one.labels is not None:
+        nothing = f": nothing; {one.top[0][0]} is the most probable, with {one.top[0][1]:.2%}"
+        click.echo(f"{printable(one.path)}{'' if one.labels else nothing}", file=out)
+        for name, probability in one.labels:
+            click.echo(f"  {probability:7.2%}  {name}", file=out)
+        return False
     click.echo(f"{printable(one.path)}{'' if one.label == one.top[0][0] else f': {UNKNOWN}'}", file=out)
     for name, probability in one.top:
         click.echo(f"  {probability:7.2%}  {name}", file=out)
     return False
 
 
-def _print_csv(found: "Iterator[Prediction]", width: int, out: TextIO) -> int:
+def _print_csv(found: "Iterator[Prediction]", width: int, out: TextIO, *, multi_label: bool) -> int:
     """Prints each row as it comes, and returns how many files could not be classified."""
     from tlkit.predict import csv_header
     from tlkit.tables import csv_text
 
-    out.write(csv_text([csv_header(width)]))
+    out.write(csv_text([csv_header(width, multi_label=multi_label)]))
     bad = 0
     for one in found:
-        out.write(csv_text([one.to_row(width)]))
+        out.write(csv_text([one.to_row(width, multi_label=multi_label)]))
         out.flush()
         bad += _complain(one)
     return bad

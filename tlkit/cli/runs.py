@@ -16,6 +16,7 @@ from tlkit.cli.common import (
     runs_option,
     yes_option,
 )
+from tlkit.cli.multi_label import parity_text, print_hardest, split_text, thresholds_text
 
 
 @click.group("runs", cls=Subcommands, context_settings=HELP)
@@ -120,6 +121,8 @@ def remove(names: tuple[str, ...], runs: Path, yes: bool, as_json: bool) -> None
 def _accuracy(about: dict[str, Any]) -> str:
     if about.get("accuracy") is None:
         return "-"
+    if about.get("map") is not None:
+        return f"mAP {about['map']:.1%} {about['accuracy_of']}"
     return f"{about['accuracy']:.1%} {about['accuracy_of']}"
 
 
@@ -154,10 +157,14 @@ def _lines(folder: Path, manifest: dict[str, Any]) -> list[tuple[str, str]]:
         lines.insert(3, ("Parent", f"{parent['folder']}, model sha256 {parent['model_sha256']}"))
         lines.insert(4, ("Grown by", f"{parent['added']} photos{new}"))
     for name, part in manifest["metrics"].items():
-        if part:
+        if part and "thresholds" in manifest:
+            lines.append((f"Figures, {name}", split_text(part)))
+        elif part:
             lines.append((f"Accuracy, {name}", f"{part['accuracy']:.1%} of {part['images']} photos"))
         if part and (old := part.get("old_classes")):
             lines.append(("Old classes", remembered_text(old)))
+    if "thresholds" in manifest:
+        lines.append(("Thresholds", thresholds_text(classes, manifest["thresholds"])))
     return lines + [("Artifact", _artifact(entry)) for entry in manifest["artifacts"]]
 
 
@@ -170,6 +177,8 @@ def _artifact(entry: dict[str, Any]) -> str:
 
     parity = entry.get("parity") or {}
     text = f"{entry['path']} ({size_text(entry.get('bytes', 0))})"
+    if "decision_agreement" in parity:
+        return f"{text}, {parity_text(parity)}"
     if "top1_agreement" in parity:
         text += f", agrees with Keras on {parity['top1_agreement']:.1%} of {parity['images']} photos"
     if parity.get("accuracy") is not None:
@@ -180,6 +189,9 @@ def _artifact(entry: dict[str, Any]) -> str:
 def _print_hardest(manifest: dict[str, Any]) -> None:
     metrics = manifest["metrics"]
     rows = ((metrics.get("test") or metrics.get("val") or {}).get("per_class")) or []
+    if "thresholds" in manifest:
+        print_hardest(rows)
+        return
     worst = sorted(rows, key=lambda row: row["recall"])[:5]
     if len(rows) > 2 and worst[0]["recall"] < 1:
         table = [["hardest classes", "photos", "precision", "recall"]]

@@ -14,17 +14,20 @@ from tlkit.convert import tflite_file, tflite_pack
 from tlkit.convert.calibration import Calibration, calibration_set
 from tlkit.convert.layer_errors import worst_layers
 from tlkit.convert.limits import LIMITS, Parity, check_parity, measure_parity, shortfalls
+from tlkit.convert.multi_parity import measure_multi_label_parity
 from tlkit.convert.options import ExportOptions, check_options
 from tlkit.convert.tflite_runtime import TfliteModel, runtime
 from tlkit.convert.to_tflite import SCHEMES, check_raw_input, tflite_from_keras
 from tlkit.convert.undo import restored_on_failure
 from tlkit.data.calibration import DEFAULT_CALIBRATION, choose
+from tlkit.data.multi_label import label_array
 from tlkit.data.pipeline import Pixels, in_order
 from tlkit.data.recorded import find_again, photos_of
 from tlkit.errors import OptionError, RunError
 from tlkit.lazy import without_tensorflow
 from tlkit.lock import exclusive
 from tlkit.manifest import naming, read_manifest, replacing, sha256_of, sweep, write_json, write_manifest
+from tlkit.manifest_fields import MULTI_LABEL, thresholds_of
 from tlkit.predict import predict_batch
 from tlkit.preprocess import PreprocessSpec
 from tlkit.progress import Progress
@@ -98,12 +101,14 @@ def _record(folder: Path, entry: dict[str, Any], model_sha256: str) -> None:
 
 def _about(manifest: dict[str, Any], options: ExportOptions) -> dict[str, Any]:
     """Returns what an artifact says about itself, inside the file and beside it."""
+    several = {"task": MULTI_LABEL, "thresholds": thresholds_of(manifest)} if manifest["task"] == MULTI_LABEL else {}
     return {
         "tlkit": __version__,
         "base": manifest["base"],
         "precision": options.precision,
         "classes": manifest["classes"],
         "preprocess": manifest["preprocess"],
+        **several,
     }
 
 
@@ -128,7 +133,7 @@ def _make(
     artifact = TfliteModel(path)
     described = artifact.describe()
     check_raw_input(described["input"])
-    parity = _prove(artifact, path, folder, model, pixels, options, progress)
+    parity = _prove(artifact, path, folder, manifest, model, pixels, options, progress)
     return {
         "path": f"artifacts/model.{options.precision}.tflite",
         "format": options.to,
@@ -188,6 +193,7 @@ def _prove(
     artifact: TfliteModel,
     path: Path,
     folder: Path,
+    manifest: dict[str, Any],
     model: keras.Model,
     pixels: Pixels,
     options: ExportOptions,
@@ -203,8 +209,11 @@ def _prove(
                 found.append(probabilities)
                 bar.advance()
     limit = LIMITS[options.precision].overridden(min_agreement=options.min_agreement, max_drop=options.max_drop)
-    labels = np.array([photo.label for photo in pixels.photos])
-    parity = measure_parity(np.array(found), reference, labels, limit)
+    labels = label_array(pixels.photos, len(manifest["classes"]))
+    if manifest["task"] == MULTI_LABEL:
+        parity: Parity = measure_multi_label_parity(np.array(found), reference, labels, thresholds_of(manifest), limit)
+    else:
+        parity = measure_parity(np.array(found), reference, labels, limit)
     if shortfalls(parity):
         worst = ""
         if options.precision != "float32":
@@ -224,10 +233,11 @@ def _advice(parity: Parity, options: ExportOptions) -> str:
     if scheme.calibrated:
         more = 2 * _calibration_photos(options)
         advice = f"Try more calibration photos (--calibration {more}), or --precision {scheme.instead}"
-    if parity.top1_agreement < 0.5:
+    _, share = parity.agreement
+    if share < 0.5:
         return f"{advice}."
-    agreement = np.floor(parity.top1_agreement * 100) / 100
-    drop = max(0.0, np.ceil(-parity.accuracy_change * 100) / 100)
+    agreement = np.floor(share * 100) / 100
+    drop = max(0.0, *(np.ceil((before - after) * 100) / 100 for _, before, after in parity.losses))
     return f"{advice}, or accept it with --min-agreement {agreement:.2f} --max-drop {drop:.2f}."
 
 

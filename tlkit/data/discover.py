@@ -6,7 +6,7 @@
 import os
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from typing import Literal
@@ -25,11 +25,12 @@ _AT_ONCE = 512
 
 @dataclass(frozen=True)
 class Photo:
-    """One usable image file: its path relative to the root (with `/`), class index and sha256."""
+    """One usable image file: path relative to the root (with `/`), class index and sha256; or with -1, any labels."""
 
     path: str
     label: int
     sha256: str
+    labels: tuple[int, ...] | None = field(default=None, kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -287,6 +288,6 @@ def check_enough(
         raise DataError(f"Every photo in {root} is {LEAVES}.{reasons}")
     if not photos:
         raise DataError(f"No file in {root} is a readable image.{reasons}")
-    used = {photo.label for photo in photos}
+    used = {label for photo in photos for label in photo.labels or (photo.label,)}
     if empty := [name for label, name in enumerate(classes) if label not in used]:
         raise DataError(f"No usable photo in class {some(empty)} of {root}. Add photos, or remove the folder.{reasons}")

@@ -19,7 +19,13 @@ from tlkit.preprocess import MAX_BYTES
 
 def photos_of(manifest: dict[str, Any], *splits: str) -> list[Photo]:
     """Returns the photos that the manifest lists in these splits."""
-    return [Photo(**entry) for split in splits for entry in manifest["split"][split]]
+    return [_photo(entry) for split in splits for entry in manifest["split"][split]]
+
+
+def _photo(entry: dict[str, Any]) -> Photo:
+    if "labels" not in entry:
+        return Photo(**entry)
+    return Photo(entry["path"], -1, entry["sha256"], labels=tuple(entry["labels"]))
 
 
 def find_again(

@@ -9,6 +9,7 @@ import numpy as np
 
 from tlkit.data.arrays import VERIFICATION
 from tlkit.data.discover import Folder, Photo, Problem
+from tlkit.data.multi_label import labels_of, take_evenly
 from tlkit.data.origin import Origin
 from tlkit.errors import DataError
 
@@ -36,6 +37,11 @@ class PhotoSet:
         return self.val + self.test
 
     @property
+    def multi_label(self) -> bool:
+        """Whether a photo may have any number of labels."""
+        return any(photo.labels is not None for photo in self.train)
+
+    @property
     def recorded_root(self) -> str:
         """What `run.json` says of the root: a full path, but of arrays the run's own folder, which moves with it."""
         arrays = self.origin is not None and self.origin.kind == "arrays"
@@ -47,7 +53,8 @@ class PhotoSet:
 
 
 def _entry(photo: Photo) -> dict[str, Any]:
-    return {"path": photo.path, "label": photo.label, "sha256": photo.sha256}
+    labels = {"label": photo.label} if photo.labels is None else {"labels": list(photo.labels)}
+    return {"path": photo.path, **labels, "sha256": photo.sha256}
 
 
 def split(folder: Folder, *, seed: int) -> PhotoSet:
@@ -66,7 +73,7 @@ def split(folder: Folder, *, seed: int) -> PhotoSet:
         raise DataError(
             f"No class of {where} has 2 different photos, so none can be held out for validation. Add photos."
         )
-    missing = sorted(set(range(len(folder.classes))) - {photo.label for photo in train})
+    missing = sorted(set(range(len(folder.classes))) - {label for photo in train for label in labels_of(photo)})
     if missing:
         raise DataError(
             f"Every photo of class {folder.classes[missing[0]]!r} in {where} is a copy of one that is held out "
@@ -107,9 +114,9 @@ def _without_copies(folder: Folder) -> tuple[dict[str, list[Photo]], list[Proble
             groups[photo.sha256].append(photo)
     problems, dropped = [], set()
     for first, *copies in groups.values():
-        labels = {photo.label for photo in (first, *copies)}
+        labels = {labels_of(photo) for photo in (first, *copies)}
         if len(labels) > 1:
-            names = " and ".join(folder.classes[label] for label in sorted(labels))
+            names = " and ".join("|".join(folder.classes[i] for i in own) or "nothing" for own in sorted(labels))
             copies, reason = [first, *copies], f"the same photo is filed under {names}"
         else:
             reason = f"the same photo as {first.path}"
@@ -124,6 +131,8 @@ def _take(photos: list[Photo], fraction: float, *, seed: int, least: int = 2) ->
 
     The choice depends on the photos' hashes, not on their names or the order of the file system.
     """
+    if any(photo.labels is not None for photo in photos):
+        return take_evenly(photos, fraction, seed=seed, least=least)
     kept, taken = [], []
     for label in sorted({photo.label for photo in photos}):
         members = sorted((photo for photo in photos if photo.label == label), key=lambda photo: photo.sha256)

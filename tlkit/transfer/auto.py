@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tlkit.data.multi_label import label_array
 from tlkit.models.auxiliary import without_auxiliaries
 from tlkit.progress import Progress
+from tlkit.transfer import multi_probe
 from tlkit.transfer.features import NoRoomError, Parts, Wanted, computed, cut, features_of
 from tlkit.transfer.plans import Choice
 
@@ -38,15 +40,20 @@ def choose(prepared: "Prepared", progress: Progress) -> Choice:
     Returns:
         `all-but-head`, or `head-then:none` with epochs for the number of photos.
     """
-    labels = np.array([photo.label for photo in prepared.photos.train])
-    per_class = np.bincount(labels, minlength=len(prepared.photos.classes))
+    count, several = len(prepared.photos.classes), prepared.photos.multi_label
+    labels = label_array(prepared.photos.train, count)
+    per_class = labels.sum(axis=0).astype(int) if several else np.bincount(labels, minlength=count)
     if np.sum(per_class >= FOLDS) < 2:
         return Choice(strategy="all-but-head", why=f"classes have fewer than {FOLDS} photos to train on")
     parts = cut(without_auxiliaries(prepared.twin), prepared.decided.architecture.stages)
     assert parts is not None  # there are stages
-    chosen = _sample(labels, per_class, min(PHOTOS, NUMBERS // int(np.prod(parts.backbone.output.shape[1:]))))
+    most, seed = min(PHOTOS, NUMBERS // int(np.prod(parts.backbone.output.shape[1:]))), prepared.options.seed
+    chosen = multi_probe.sample(len(labels), most, seed=seed) if several else _sample(labels, per_class, most)
     features = _features(prepared, parts, chosen, progress)
-    wrong = probe(features, labels[chosen], seed=prepared.options.seed)
+    if several:
+        wrong = multi_probe.probe(features, labels[chosen], folds=FOLDS, seed=seed)
+    else:
+        wrong = probe(features, labels[chosen], seed=seed)
     return decide(
         len(labels),
         classes=int(np.sum(per_class > 0)),

@@ -15,12 +15,16 @@ def check_backend(options: FinetuneOptions) -> None:
     """Checks that the backend can do what is asked for.
 
     Raises:
-        OptionError: it can't train at all, or not with augmentation.
+        OptionError: it can't train at all, or not with augmentation or several labels.
     """
     backend = keras_backend()
     if backend not in BACKENDS:
         raise OptionError(
             f"Training does not run on Keras' backend {backend!r}. Set KERAS_BACKEND to {' or '.join(BACKENDS)}."
+        )
+    if backend != "tensorflow" and options.multi_label:
+        raise OptionError(
+            f"--multi-label needs the TensorFlow backend, and Keras takes {backend!r}. Unset KERAS_BACKEND."
         )
     if not can_augment() and options.augment not in (None, "none"):
         raise OptionError(

@@ -33,6 +33,8 @@ def inherit(options: FinetuneOptions) -> FinetuneOptions:
         raise OptionError("--from needs more photos. Name their folder with --data MORE.")
     folder = find_run(options.parent, options.runs).absolute()
     manifest = read_manifest(folder)
+    if options.multi_label:
+        raise OptionError("--from grows runs on photos with one label each. Leave out --multi-label.")
     _check_kind(folder, manifest)
     recorded = manifest.get("options", {})
     spec = PreprocessSpec.from_dict(manifest["preprocess"])

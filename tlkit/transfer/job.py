@@ -8,6 +8,8 @@ from typing import Any
 import keras
 import numpy as np
 
+from tlkit import multi_label
+from tlkit.data.multi_label import label_array
 from tlkit.data.pipeline import Pixels
 from tlkit.data.split import PhotoSet
 from tlkit.errors import TlkitError
@@ -26,7 +28,7 @@ from tlkit.transfer.inference import inference_once
 from tlkit.transfer.options import FinetuneOptions
 from tlkit.transfer.plans import Choice, Plan, plan
 from tlkit.transfer.start import grown_model
-from tlkit.transfer.training import softmax
+from tlkit.transfer.training import probabilities_of
 from tlkit.transfer.twin import twin_of
 from tlkit.transfer.unmoved import check_unmoved, fingerprints
 
@@ -86,7 +88,7 @@ def prepare(options: FinetuneOptions, decided: Plan, photos: PhotoSet, progress:
     )
     weights = _load(without_auxiliaries(model), decided, progress)
     if decided.frozen or weights["source"] != "none":
-        _start_at_zero(model)
+        _start_at_zero(model, photos)
     prepared = _with_twin(options, decided, photos, progress, model=model, auxiliaries=auxiliaries, weights=weights)
     if decided.undecided:
         prepared = _decide(prepared, progress)
@@ -158,13 +160,16 @@ def _say_of_auxiliaries(prepared: Prepared, progress: Progress) -> None:
         progress.say(f"Without auxiliary classifiers: they need an input of at least {wanted.min_input_size} pixels")
 
 
-def _start_at_zero(model: keras.Model) -> None:
-    """Sets the final layer to zero: every class equally probable.
+def _start_at_zero(model: keras.Model, photos: PhotoSet) -> None:
+    """Sets the final layer to zero: every class equally probable, or with multi-label as probable as frequent.
 
     What a random start adds to the logits is still there after the few hundred steps of a transfer, as noise.
     """
     layer = model.get_layer("head_logits")
-    layer.set_weights([np.zeros(weight.shape, np.float32) for weight in layer.weights])
+    values = [np.zeros(weight.shape, np.float32) for weight in layer.weights]
+    if photos.multi_label:
+        values[-1][:] = multi_label.prior_logits(label_array(photos.train, len(photos.classes)))
+    layer.set_weights(values)
 
 
 def _load(model: keras.Model, decided: Plan, progress: Progress) -> dict[str, Any]:
@@ -221,12 +226,12 @@ def train(
     trained = phases.train(prepared, folder, progress)
     check_unmoved(pretrained, model, batch_norms=batch_norms)
     with trained.source.errors():
-        probabilities = softmax(trained.source.held_out_logits())
+        probabilities = probabilities_of(trained.source.held_out_logits(), multi_label=photos.multi_label)
     agreement = None
     if prepared.precision.mixed:
         probabilities, agreement = precision.verified(prepared, probabilities, progress)
     elif trained.features is not None:
-        whole = softmax(inference_once(model, _two(prepared)))
+        whole = probabilities_of(inference_once(model, _two(prepared)), multi_label=photos.multi_label)
         _check_same(
             whole,
             probabilities,
@@ -238,8 +243,9 @@ def train(
     results.save_history(folder, trained.state.rows)
     _save(prepared, folder, probabilities)
     results.save_predictions(folder, photos, probabilities)
-    auxiliaries = prepared.auxiliaries
+    auxiliaries, chosen = prepared.auxiliaries, results.choose_thresholds(photos, probabilities)
     return {
+        **chosen,
         "schedule": trained.to_dict(),
         "augment": trained.augment,
         "freeze": {
@@ -249,7 +255,8 @@ def train(
         },
         "precision": precision.record(prepared.precision, agreement),
         "auxiliaries": None if auxiliaries is None else {"loss_weight": auxiliaries.loss_weight},
-        "metrics": results.evaluate_splits(folder, photos, probabilities),
+        "suspects": results.count_suspects(photos, probabilities),
+        "metrics": results.evaluate_splits(folder, photos, probabilities, **chosen),
     }
 
 
@@ -266,7 +273,7 @@ def _save(prepared: Prepared, folder: Path, probabilities: np.ndarray) -> None:
                 "A layer of the base keeps what its file does not hold. Use another --base, and report this.",
             )
 
-    results.save_model(prepared.model, folder, check)
+    results.save_model(prepared.model, folder, check, multi_label=prepared.photos.multi_label)
 
 
 def _two(prepared: Prepared) -> np.ndarray:

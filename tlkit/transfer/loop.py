@@ -8,7 +8,8 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from tlkit import metrics
+from tlkit import metrics, multi_label
+from tlkit.data.multi_label import label_array
 from tlkit.data.split import PhotoSet
 from tlkit.errors import DivergedError
 from tlkit.progress import Bar, Progress
@@ -17,7 +18,7 @@ from tlkit.transfer.checkpoint import Checkpoints, State
 from tlkit.transfer.interrupt import Interrupt, stopping_softly
 from tlkit.transfer.schedule import Schedule, Step, steps_from
 from tlkit.transfer.source import Source
-from tlkit.transfer.training import Recipe, compile_for_training, softmax
+from tlkit.transfer.training import Recipe, compile_for_training, probabilities_of
 
 # How often a phase begins again after its first epoch lost too much, and with what part of the learning rate.
 RETRIES, RETRY = 2, 0.3
@@ -60,9 +61,9 @@ class Training:
     ) -> None:
         self._source, self._schedule, self._seed = source, schedule, seed
         self._first_epoch, self._max_drop = first_epoch, max_drop
-        self._count = len(photos.train)
-        self._train_labels = np.array([photo.label for photo in photos.train])
-        self._labels = np.array([photo.label for photo in photos.val])
+        self._count, self._multi_label = len(photos.train), photos.multi_label
+        self._train_labels = label_array(photos.train, len(photos.classes))
+        self._labels = label_array(photos.val, len(photos.classes))
         self._steps = schedule.steps_per_epoch(self._count)
         compiled = compile_for_training(
             source.model,
@@ -168,8 +169,14 @@ class Training:
     def _note(self) -> str:
         state = self.state
         loss = state.losses / state.seen if state.seen else state.rows[-1]["loss"]
-        val = f", validation accuracy {state.rows[-1]['val_accuracy']:.1%}" if state.rows else ""
+        name, title = self._figure
+        val = f", validation {title} {state.rows[-1][name]:.1%}" if state.rows else ""
         return f"epoch {len(state.rows) + (state.seen > 0)}, loss {loss:.3f}{val}"
+
+    @property
+    def _figure(self) -> tuple[str, str]:
+        """What is shown of validation: its name in a row, and in words."""
+        return ("val_map", "mAP") if self._multi_label else ("val_accuracy", "accuracy")
 
     def _values(self) -> list[np.ndarray]:
         return [keras.ops.convert_to_numpy(variable).copy() for variable in self._compiled.variables]
@@ -178,14 +185,13 @@ class Training:
         """Validates, remembers, decides whether it goes on."""
         state, schedule, epoch = self.state, self._schedule, len(self.state.rows) + 1
         with self._compiled.averaged():
-            probabilities = softmax(self._source.val_logits())
+            probabilities = probabilities_of(self._source.val_logits(), multi_label=self._multi_label)
             values = self._values()
         row = {
             "epoch": epoch,
             "loss": state.losses / state.seen,
             "accuracy": state.right / state.seen,
-            "val_loss": metrics.log_loss(probabilities, self._labels),
-            "val_accuracy": metrics.accuracy(probabilities, self._labels),
+            **self._validated(probabilities),
             "learning_rate": self._rate(),
             "seconds": state.seconds,
         }
@@ -205,18 +211,30 @@ class Training:
         optimizer = self._compiled.optimizer
         return float(keras.ops.convert_to_numpy(optimizer.learning_rate * optimizer.slowdown))
 
+    def _validated(self, probabilities: np.ndarray) -> dict[str, float]:
+        """Returns what an epoch's row says of validation; with multi-label, mAP too."""
+        if not self._multi_label:
+            loss, accuracy = (f(probabilities, self._labels) for f in (metrics.log_loss, metrics.accuracy))
+            return {"val_loss": loss, "val_accuracy": accuracy}
+        return {
+            "val_loss": multi_label.log_loss(probabilities, self._labels),
+            "val_accuracy": float(np.mean((probabilities >= 0.5) == (self._labels > 0.5))),
+            "val_map": multi_label.mean_average_precision(probabilities, self._labels),
+        }
+
     def _check_drop(self, progress: Progress) -> None:
         """Returns to the best weights when the first epoch of newly thawed stages has lost too much."""
         state = self.state
         row, best = state.rows[-1], state.rows[state.best_epoch - 1]
-        now, was = row["val_accuracy"], best["val_accuracy"]
+        name, title = self._figure
+        now, was = row[name], best[name]
         # Of few photos, some change sides by chance: two standard errors of a difference of two shares.
         chance = 2 * math.sqrt(2 * was * (1 - was) / len(self._labels))
         if was - now <= self._max_drop + chance:
             return
         state.drops.append({"epoch": row["epoch"], "from": was, "to": now, "limit": self._max_drop, "chance": chance})
         what = (
-            f"Thawing lost too much: validation accuracy fell from {was:.1%} to {now:.1%} in epoch {row['epoch']:.0f}, "
+            f"Thawing lost too much: validation {title} fell from {was:.1%} to {now:.1%} in epoch {row['epoch']:.0f}, "
             f"and {self._max_drop:.1%} may be lost beyond chance (--max-thaw-drop). The run returns to the weights of "
             f"epoch {state.best_epoch}"
         )

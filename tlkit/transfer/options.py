@@ -82,6 +82,7 @@ class FinetuneOptions:
         precision: `float32`, `mixed_float16` or `mixed_bfloat16`, in which layers compute in training; `auto` takes
             what the chip is fast in. What is saved is float32.
         devices: How many GPUs share each batch, or `all`.
+        multi_label: Whether a photo may have any number of labels; `data` is a table then.
     """
 
     base: str | Path | None = None
@@ -123,6 +124,7 @@ class FinetuneOptions:
     tune: int | None = None
     precision: str = "auto"
     devices: int | str = 1
+    multi_label: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """Returns what the manifest records, so that a training can go on."""
@@ -206,6 +208,16 @@ def check_values(options: FinetuneOptions) -> None:
         raise OptionError(f"--views {options.views} needs --augment light or strong: without, all views are the same.")
     if options.class_weight == "auto" and options.sampling == "balanced":
         raise OptionError("--class-weight auto and --sampling balanced both correct the same imbalance. Use one.")
+    if options.multi_label and options.sampling == "balanced":
+        raise OptionError(
+            "--sampling balanced draws photos by their one class, and with --multi-label they have any number. Use "
+            "--class-weight auto."
+        )
+    if options.multi_label and str(options.data) in (DIGITS, "arrays"):
+        raise OptionError(
+            f"--multi-label takes photos that a table lists, not {options.data}: --data labels.csv, with a column "
+            "called path and one called label, with cells such as cat|dog."
+        )
 
 
 def _flag(name: str) -> str:

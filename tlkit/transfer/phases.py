@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 
-from tlkit import metrics
+from tlkit import metrics, multi_label
 from tlkit.data.augment import Augmentation
+from tlkit.data.multi_label import label_array
 from tlkit.models.auxiliary import without_auxiliaries
 from tlkit.progress import Progress
 from tlkit.transfer.callbacks import Watch
@@ -184,6 +185,7 @@ def _recipe(prepared: "Prepared", phase: Phase, model: keras.Model) -> Recipe:
         layer_decay=options.layer_decay,
         weight_decay=options.weight_decay if alone is None else alone,
         label_smoothing=phase.label_smoothing,
+        multi_label=prepared.photos.multi_label,
         ema=options.ema,
         auxiliary_weight=0.0 if auxiliaries is None else auxiliaries.loss_weight,
     )
@@ -239,7 +241,8 @@ def class_weights(prepared: "Prepared") -> np.ndarray:
     photos, count = prepared.photos, len(prepared.photos.classes)
     if prepared.options.class_weight != "auto":
         return np.ones(count)
-    return metrics.balanced_class_weights(np.array([photo.label for photo in photos.train]), count)
+    labels = label_array(photos.train, count)
+    return multi_label.balanced_weights(labels) if photos.multi_label else metrics.balanced_class_weights(labels, count)
 
 
 def _wanted(prepared: "Prepared", augmentation: Augmentation | None) -> Wanted:

@@ -7,6 +7,7 @@ import numpy as np
 from tlkit.data.arrays import Arrays, photos_from
 from tlkit.data.digits import digits_folder
 from tlkit.data.find import find_photos
+from tlkit.data.multi_label import labels_of
 from tlkit.data.split import PhotoSet, split
 from tlkit.errors import OptionError, WeightsError, some
 from tlkit.progress import Progress
@@ -35,7 +36,7 @@ def read_photos(options: FinetuneOptions, decided: Plan, progress: Progress, arr
     if arrays is not None:
         folder = photos_from(arrays, progress=progress)
     else:
-        folder = find_photos(root, strict=options.strict, progress=progress)
+        folder = find_photos(root, strict=options.strict, multi_label=options.multi_label, progress=progress)
     found = len(folder.classes)
     if options.classes is not None and options.classes != found:
         raise OptionError(
@@ -54,13 +55,13 @@ def tell(photos: PhotoSet, options: FinetuneOptions, progress: Progress) -> None
         progress.warn(f"{problem.path} is left out: {problem.reason}")
     if len(photos.problems) > 20:
         progress.warn(f"{len(photos.problems) - 20} more files are left out; run.json lists all of them.")
-    counts = np.bincount([photo.label for photo in photos.train], minlength=len(classes))
+    counts = np.bincount([label for photo in photos.train for label in labels_of(photo)], minlength=len(classes))
     if counts.max() > 3 * counts.min() and options.class_weight == "none":
         progress.warn(
             f"Class {classes[counts.argmax()]!r} has {counts.max()} training photos, "
             f"{classes[counts.argmin()]!r} only {counts.min()}. Consider --class-weight auto."
         )
-    held_out = {photo.label for photo in photos.held_out}
+    held_out = {label for photo in photos.held_out for label in labels_of(photo)}
     if blind := [name for label, name in enumerate(classes) if label not in held_out]:
         progress.warn(f"No photo of {some(blind)} is held out, so nothing tells how well it is known. Add photos.")
     progress.say(

@@ -17,7 +17,7 @@ from tlkit.errors import OptionError, TlkitError
 from tlkit.models.lrn import LocalResponseNormalization
 from tlkit.progress import Progress
 from tlkit.transfer.inference import inference
-from tlkit.transfer.training import softmax
+from tlkit.transfer.training import probabilities_of
 
 if TYPE_CHECKING:
     from tlkit.transfer.job import Prepared
@@ -168,7 +168,7 @@ def verified(prepared: "Prepared", mixed: np.ndarray, progress: Progress) -> tup
         for indices, batch in pixels.dataset(map(Batch, in_order(len(photos.held_out), BATCH))):
             found.append(infer(batch))
             bar.advance(len(indices))
-    whole = softmax(np.concatenate(found))
+    whole = probabilities_of(np.concatenate(found), multi_label=photos.multi_label)
     agreement = compare(mixed, whole, prepared.precision.policy)
     progress.say(
         f"Rebuilt in float32: the same first class as in {prepared.precision.policy} on "

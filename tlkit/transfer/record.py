@@ -4,6 +4,7 @@ import hashlib
 import platform
 import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,12 +12,14 @@ from tlkit import __version__
 from tlkit.data.arrays import VERIFICATION, again
 from tlkit.data.digits import digits_folder
 from tlkit.data.discover import Photo, Problem
+from tlkit.data.multi_label import labels_of
 from tlkit.data.origin import Origin
 from tlkit.data.recorded import find_again, photos_of
 from tlkit.data.split import PhotoSet
 from tlkit.errors import BaseError, OptionError, RunError, did_you_mean
 from tlkit.lock import is_held
 from tlkit.manifest import check_name, is_empty, new_manifest, read_manifest, run_folders
+from tlkit.manifest_fields import MULTI_LABEL, SINGLE_LABEL
 from tlkit.transfer.backend import versions
 from tlkit.transfer.options import FinetuneOptions
 from tlkit.transfer.plans import Plan
@@ -35,8 +38,9 @@ def new_record(prepared: "Prepared") -> dict[str, Any]:
     """Returns the manifest of a training that begins."""
     options, decided, photos = prepared.options, prepared.decided, prepared.photos
     everything = photos.train + photos.held_out
-    lines = sorted(f"{photo.path}\t{photos.classes[photo.label]}\t{photo.sha256}\n" for photo in everything)
+    lines = sorted(f"{photo.path}\t{_names(photo, photos.classes)}\t{photo.sha256}\n" for photo in everything)
     return new_manifest(
+        task=MULTI_LABEL if photos.multi_label else SINGLE_LABEL,
         command=shlex.join(["tlkit", *sys.argv[1:]]) if _is_command() else "tlkit.finetune",
         options=options.to_dict(),
         seed=options.seed,
@@ -65,6 +69,10 @@ def new_record(prepared: "Prepared") -> dict[str, Any]:
         },
         split=photos.to_split(),
     )
+
+
+def _names(photo: Photo, classes: Sequence[str]) -> str:
+    return "|".join(classes[label] for label in labels_of(photo))
 
 
 def _base_options(decided: Plan) -> dict[str, Any]:
@@ -137,7 +145,8 @@ def recorded_options(folder: Path, manifest: dict[str, Any], given: dict[str, An
     for name, value in FinetuneOptions(**{"base": options.base, **given}).to_dict().items():
         if name in given and value != (before := getattr(options, name)):
             flag = {"cache": "--no-cache", "parent": "--from"}.get(name, f"--{name.replace('_', '-')}")
-            was = f"without {flag}" if before is None or name == "cache" else f"with {flag} {before}, not {value}"
+            unset = before is None or before is False or name == "cache"
+            was = f"without {flag}" if unset else f"with {flag} {before}, not {value}"
             raise OptionError(
                 f"{folder} was begun {was}. Leave {flag} out to go on with it, or leave --resume out to begin anew."
             )

@@ -13,6 +13,7 @@ import keras
 import numpy as np
 
 from tlkit.data.augment import Augmentation
+from tlkit.data.multi_label import label_array
 from tlkit.data.pipeline import KEEP_BYTES, Batch, Pixels, in_order
 from tlkit.data.split import PhotoSet
 from tlkit.preprocess import PreprocessSpec
@@ -44,6 +45,20 @@ class Source:
     errors: Callable[[], AbstractContextManager[None]]
 
 
+def weights_of(labels: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Returns the weight of each photo in the loss, `[photos]` float32; of several labels, that of each decision.
+
+    Args:
+        labels: `[photos]` classes; or `[photos, classes]`, 1 where a photo has the label, else 0.
+        weights: `[classes]`; or `[2, classes]`, of not having a label and of having it.
+    """
+    if labels.ndim == 2 and weights.ndim == 2:
+        weights = np.where(labels > 0.5, weights[1], weights[0])
+    else:
+        weights = np.broadcast_to(weights, labels.shape) if labels.ndim == 2 else weights[labels]
+    return weights.astype(np.float32)
+
+
 def cached_source(
     parts: Parts,
     features: Features,
@@ -51,21 +66,20 @@ def cached_source(
     weights: np.ndarray,
     augmentation: Augmentation | None = None,
 ) -> Source:
-    """Takes batches from cached features. `weights` holds the weight of each class in the loss."""
+    """Takes batches from cached features. `weights` holds the weight of each class in the loss; see `weights_of`."""
     # Small arrays move into memory; large ones stay on disk and are read batch by batch.
     array = np.array(features.array) if features.array.nbytes <= KEEP_BYTES else features.array
     views = [None] if augmentation is None else list(range(augmentation.views or 0))
     train = {view: features.rows(photos.train, view) for view in views}
     held_out = features.rows(photos.held_out)
-    labels = np.array([photo.label for photo in photos.train])
-    chosen_weights = weights.astype(np.float32)
+    labels = label_array(photos.train, len(photos.classes))
+    label_weights = weights_of(labels, weights)
     infer = inference(parts.tail)
 
     def batches(steps: Iterable[Step]) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
         for step in steps:
             view = None if augmentation is None else augmentation.view(step.epoch)
-            chosen = labels[step.indices]
-            yield array[train[view][step.indices]], chosen, chosen_weights[chosen]
+            yield array[train[view][step.indices]], labels[step.indices], label_weights[step.indices]
 
     at_once = max(1, min(512, BATCH_BYTES // (array[:1].nbytes or 1)))
 
@@ -92,8 +106,8 @@ def pixel_source(
     """Takes batches from pixels, decoded in parallel and ahead. `weights` as for `cached_source`."""
     train = Pixels(photos.root, photos.train, spec)
     held_out = Pixels(photos.root, photos.held_out, spec)
-    labels = np.array([photo.label for photo in photos.train])
-    class_weights = weights.astype(np.float32)
+    labels = label_array(photos.train, len(photos.classes))
+    label_weights = weights_of(labels, weights)
     infer = inference(model)
 
     def batches(steps: Iterable[Step]) -> Iterable[Any]:
@@ -108,8 +122,8 @@ def pixel_source(
                 yield Batch(step.indices, None if augmentation is None else augmentation.view(step.epoch))
 
         for indices, pixels in train.dataset(viewed(), augmentation):
-            chosen = labels[np.asarray(indices)]
-            yield pixels, chosen, class_weights[chosen]
+            rows = np.asarray(indices)
+            yield pixels, labels[rows], label_weights[rows]
 
     def logits(count: int) -> np.ndarray:
         with held_out.errors():

@@ -1,6 +1,7 @@
 """One training step with the TensorFlow backend: forward, backward and update as one graph."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import keras
@@ -9,6 +10,7 @@ import tensorflow as tf
 from tlkit.models.auxiliary import logits_of
 from tlkit.transfer.devices import replicated, strategy_of
 from tlkit.transfer.fused_adam import FusedAdam
+from tlkit.transfer.losses import cross_entropy, right_answers
 from tlkit.transfer.step import TrainOnBatch, move_averages
 from tlkit.transfer.training import Recipe, one_hot
 
@@ -26,9 +28,9 @@ def make_step(
     signature = [
         tf.TensorSpec((None, *model.input.shape[1:]), tf.float32),
         tf.TensorSpec((None, classes), tf.float32),
-        tf.TensorSpec((None,), tf.float32),
+        tf.TensorSpec((None, classes) if recipe.multi_label else (None,), tf.float32),
     ]
-    smoothing = recipe.label_smoothing
+    losses_of = partial(cross_entropy, smoothing=recipe.label_smoothing, multi_label=recipe.multi_label)
 
     def step(
         x: tf.Tensor, labels: tf.Tensor, weights: tf.Tensor, mean: Callable[[tf.Tensor], tf.Tensor] = tf.reduce_mean
@@ -37,17 +39,14 @@ def make_step(
             tape.watch(watched)
             outputs = model(x, training=True)
             logits = logits_of(outputs)
-            targets = labels * (1 - smoothing) + smoothing / classes if smoothing else labels
-            losses = weights * tf.nn.softmax_cross_entropy_with_logits(targets, logits)
+            losses = losses_of(labels, logits, weights)
             loss = mean(losses)
             for auxiliary in outputs[1:] if len(model.outputs) > 1 else ():
-                extra = tf.nn.softmax_cross_entropy_with_logits(targets, auxiliary)
-                loss += recipe.auxiliary_weight * mean(weights * extra)
+                loss += recipe.auxiliary_weight * mean(losses_of(labels, auxiliary, weights))
             loss = optimizer.scale_loss(loss)
         optimizer.apply(tape.gradient(loss, watched), trained)
         move_averages(trained, averages, recipe.ema, optimizer.iterations)
-        right = tf.argmax(logits, axis=-1) == tf.argmax(labels, axis=-1)
-        return tf.reduce_sum(losses), tf.reduce_sum(tf.cast(right, tf.float32))
+        return tf.reduce_sum(losses), tf.reduce_sum(right_answers(labels, logits, multi_label=recipe.multi_label))
 
     strategy = strategy_of(model)
     whole = step if strategy is None else replicated(strategy, step)

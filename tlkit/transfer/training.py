@@ -27,6 +27,7 @@ class Recipe:
         layer_decay: Factor of the learning rate from one stage to the one before it.
         weight_decay: Of kernels; biases, and scales and offsets of norms, have none.
         label_smoothing: Share of each label that is spread over all classes.
+        multi_label: Whether a photo has any number of labels.
         ema: Decay of the moving average of the weights; 0 keeps none.
         auxiliary_weight: Of the cross-entropy of each auxiliary classifier.
     """
@@ -35,6 +36,7 @@ class Recipe:
     layer_decay: float = 1.0
     weight_decay: float = 0.0
     label_smoothing: float = 0.0
+    multi_label: bool = False
     ema: float = 0.0
     auxiliary_weight: float = 0.0
 
@@ -148,3 +150,14 @@ def softmax(logits: np.ndarray) -> np.ndarray:
     """Returns probabilities of `[N, classes]` logits, in float64."""
     shifted = np.exp(np.asarray(logits, np.float64) - logits.max(axis=1, keepdims=True))
     return shifted / shifted.sum(axis=1, keepdims=True)
+
+
+def probabilities_of(logits: np.ndarray, *, multi_label: bool) -> np.ndarray:
+    """Returns probabilities of `[N, classes]` logits, in float64: of all classes together, or of each by itself."""
+    return sigmoid(logits) if multi_label else softmax(logits)
+
+
+def sigmoid(logits: np.ndarray) -> np.ndarray:
+    """Returns the probability of each of `[N, classes]` logits by itself, in float64."""
+    small = np.exp(-np.abs(np.asarray(logits, np.float64)))
+    return np.where(logits >= 0, 1, small) / (1 + small)

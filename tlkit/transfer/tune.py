@@ -40,6 +40,8 @@ def check(options: FinetuneOptions, decided: Plan) -> None:
             look for.
         MissingDependencyError: Optuna is not installed.
     """
+    if options.multi_label:
+        raise OptionError(f"--tune {options.tune} is for photos with one label each. Leave it out with --multi-label.")
     first, stages = decided.phases[0], decided.architecture.stages
     if first.frozen != stages:
         raise OptionError(
