@@ -20,13 +20,13 @@ from .test_phases import Told
 @pytest.mark.parametrize(
     ("photos", "classes", "share", "strategy", "epochs"),
     [
-        (207, 2, 0.04, "all-but-head", None),  # ants and bees: 8 photos to learn from
+        (207, 2, 0.04, "all-but-head", 60),  # ants and bees: 8 photos to learn from
         (1400, 10, 0.14, "head-then:none", 22),  # hands: far from ImageNet
         (80, 10, 0.35, "head-then:none", 80),
         (100_000, 100, 0.05, "head-then:none", 20),  # nearly right, but 5,000 photos to learn from
-        (400, 5, 0.09, "all-but-head", None),
+        (400, 5, 0.09, "all-but-head", 60),
         (600, 5, 0.09, "head-then:none", 48),
-        (30, 2, 0.0, "all-but-head", None),
+        (30, 2, 0.0, "all-but-head", 60),
     ],
 )
 def test_stages_are_thawed_where_there_is_something_to_learn(photos, classes, share, strategy, epochs):
@@ -107,6 +107,16 @@ def test_without_pretrained_weights_everything_is_trained(tmp_path):
     decided = plan(FinetuneOptions(base="lenet5", freeze="auto"))
     assert (decided.undecided, decided.frozen, decided.choice.strategy) == (False, (), "none")
     assert decided.choice.why == "there are no pretrained weights to keep"
+
+
+def test_a_head_alone_sees_views_and_learns_slowly_unless_the_user_says_otherwise(tmp_path):
+    choice = auto.decide(200, classes=2, share=0.01, probed=200, batch_size=32)
+    given = {"base": "mobilenet_v2", "weights": "w.h5", "data": "x", "freeze": "auto"}
+    (phase,) = plan(FinetuneOptions(**given), choice).phases
+    assert (phase.epochs, phase.learning_rate, phase.augment, phase.views, phase.cached) == (60, 1e-3, "light", 4, True)
+    said = {"epochs": 5, "learning_rate": 0.1, "augment": "none"}
+    (phase,) = plan(FinetuneOptions(**given, **said), choice).phases
+    assert (phase.epochs, phase.learning_rate, phase.augment, phase.views) == (5, 0.1, "none", None)
 
 
 def test_photos_that_make_no_folds_train_the_head_alone(tmp_path, make_folder, own_cache, pretrained):

@@ -1,6 +1,6 @@
 """What a fine-tuning does, decided before any photo is read: every default, and what goes with what."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -58,13 +58,15 @@ class Choice:
     Attributes:
         strategy: As `--freeze` takes it.
         why: In a sentence.
-        epochs: That suit it, if that depends on the photos.
+        epochs, learning_rate, augment: That suit it, where the user did not say.
         probe: What was measured, for the manifest.
     """
 
     strategy: str
     why: str
     epochs: int | None = None
+    learning_rate: float | None = None
+    augment: str | None = None
     probe: dict[str, Any] | None = None
 
     @classmethod
@@ -158,6 +160,8 @@ def plan(options: FinetuneOptions, choice: Choice | None = None) -> Plan:
     if text == AUTO and weights == "none":
         choice = Choice(strategy="none", why="there are no pretrained weights to keep")
     strategy = text if text != AUTO else choice.strategy if choice else "all-but-head"
+    if text == AUTO and choice is not None:
+        options = _with_choice(options, choice)
     epochs = options.epochs or (choice and choice.epochs) or _default_epochs(strategy, weights)
     freeze = parse_freeze(strategy, architecture.stages, epochs)
     batch_norm = _batch_norm(options, weights)
@@ -184,6 +188,15 @@ def plan(options: FinetuneOptions, choice: Choice | None = None) -> Plan:
             **({} if not options.head_width else {"head_width": options.head_width}),
         },
         decode=options.decode,
+    )
+
+
+def _with_choice(options: FinetuneOptions, choice: Choice) -> FinetuneOptions:
+    """Fills in what was chosen and not said."""
+    return replace(
+        options,
+        learning_rate=choice.learning_rate if options.learning_rate is None else options.learning_rate,
+        augment=choice.augment if options.augment is None and can_augment() else options.augment,
     )
 
 
