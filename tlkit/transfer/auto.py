@@ -26,7 +26,7 @@ FOLDS = 3
 PHOTOS, NUMBERS = 2000, 5_000_000
 # Thawing pays from either on: what share of the photos the probe gets wrong, and how many photos that is.
 SHARE, WRONG = 0.10, 50
-# Epochs, learning rate and augmentation of a head that is trained alone: the best of 36 settings in 5-fold
+# Epochs, learning rate and augmentation of a head that is trained alone: the best of those tried in 5-fold
 # cross-validation over the training photos of ants_bees and of sign_digits (docs/training.md).
 HEAD = 60, 1e-3, "light"
 # Training steps that thawed stages need, and the epochs that this may come to.
