@@ -1,9 +1,9 @@
-"""Which epochs, rate, views and weight decay suit a head on frozen features: cross-validated over training photos alone.
+"""Which epochs, rate, views and weight decay suit a head on frozen features, cross-validated over training photos.
 
     python benchmarks/head_settings.py SHARED [--repeat 3]
 
-SHARED holds data/ants_bees, data/sign_digits and the weights of MobileNetV2. Test photos are not looked at. In each of 5
-folds a head is trained on 85 % of the other photos, its best epoch is chosen on the rest, and it is judged on the fold.
+SHARED holds data/ants_bees, data/sign_digits and the weights of MobileNetV2. Test photos are not looked at. In each of
+5 folds a head is trained on 85 % of the other photos, its best epoch is chosen on the rest, and the fold judges it.
 Prints mean accuracy and log loss of each setting; `tlkit/transfer/auto.py` holds the one that was chosen by them.
 """
 

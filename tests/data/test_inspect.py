@@ -203,8 +203,8 @@ def test_every_photo_is_read_once(folder, monkeypatch):
     from tlkit import preprocess
 
     reads = []
-    real = preprocess._read
-    monkeypatch.setattr(preprocess, "_read", lambda path: reads.append(path) or real(path))
+    real = preprocess.read_file
+    monkeypatch.setattr(preprocess, "read_file", lambda path: reads.append(path) or real(path))
     inspect(folder)
     assert sorted(reads) == sorted(folder.glob("*/*.png"))
 

@@ -18,7 +18,7 @@ def record(root):
     """What a run on a folder would record of its photos."""
     photos = split(discover(root), seed=0)
     data = {"kind": photos.kind, "root": str(root.absolute())}
-    return {"classes": list(photos.classes), "data": data, "split": photos.to_split()}
+    return {"task": "single_label", "classes": list(photos.classes), "data": data, "split": photos.to_split()}
 
 
 def parts_of(photos):
@@ -39,7 +39,7 @@ def check(found):
     for part in (photos.train, photos.val, photos.test):
         for photo in part:
             assert (photos.root / photo.path).is_file()
-    whole = {"classes": list(photos.classes), "split": photos.to_split()}
+    whole = {"task": "single_label", "classes": list(photos.classes), "split": photos.to_split()}
     assert PARTS["split"](whole) is None
 
 

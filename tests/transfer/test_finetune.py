@@ -242,7 +242,7 @@ def test_defaults_suit_the_rest(values, expected):
         ({"head": "gap", "input_size": 8}, "needs an input of at least 12 pixels, not 8"),
         ({"input_size": 32}, "with its original head takes 28 pixels only, not 32"),
         ({"epochs": 0}, "--epochs must be a whole number from 1 to 1000000, not 0"),
-        ({"learning_rate": -1.0}, "--learning-rate must be above 0 and at most 10"),
+        ({"learning_rate": -1.0}, "--learning-rate must be auto, or above 0 and at most 10"),
         ({"epochs": "3"}, "--epochs must be a whole number .* not '3'"),
         ({"seed": 2**32}, "--seed must be a whole number from 0 to 4294967295"),
         ({"input_size": 0}, "--input-size must be a whole number from 1 to 2048, not 0"),

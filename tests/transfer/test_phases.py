@@ -14,8 +14,11 @@ from tlkit.transfer import checkpoint as checkpoints
 from tlkit.transfer import job, loop, phases
 from tlkit.transfer.finetune import finetune, resume
 from tlkit.transfer.freeze import parse_freeze, periods
+from tlkit.transfer.loop import Training
 from tlkit.transfer.options import FinetuneOptions
 from tlkit.transfer.plans import plan
+from tlkit.transfer.schedule import Schedule
+from tlkit.transfer.thaw import loss_beyond_chance
 from tlkit.transfer.unmoved import check_unmoved, fingerprints
 
 from .test_loop import photo_set, small_source, training
@@ -64,10 +67,10 @@ def test_a_strategy_has_periods_that_thaw_from_the_head_on(text, epochs, expecte
     [
         ("gradual:0", "--freeze gradual:EPOCHS takes a number from 1 to 1000 here, not '0'"),
         ("gradual:", "takes a number from 1 to 1000 here, not ''"),
-        ("head-then:", "head-then: needs a strategy that trains stages, such as head-then:none .* not ''"),
-        ("head-then:all-but-head", "needs a strategy that trains stages"),
-        ("head-then:auto", "needs a strategy that trains stages"),
-        ("head-then:head-then:none", "needs a strategy that trains stages"),
+        ("head-then:", "head-then: takes what is to follow the head, such as none in head-then:none .* not ''"),
+        ("head-then:all-but-head", "takes what is to follow the head"),
+        ("head-then:auto", "takes what is to follow the head"),
+        ("head-then:head-then:none", "takes what is to follow the head"),
         ("head-then:lst:1", "Did you mean last:"),
         ("gradal", "Did you mean gradual"),
         ("aut", "Did you mean auto"),
@@ -151,7 +154,7 @@ def test_a_run_in_two_phases_is_one_run(tmp_path, make_folder, own_cache):
     schedule = manifest["schedule"]
     assert (schedule["epochs"], schedule["epochs_run"], schedule["drops"]) == (4, 4, [])
     assert [p["frozen_stages"] for p in schedule["phases"]] == [manifest["stages"], []]
-    assert [(p["first_epoch"], p["epochs"]) for p in schedule["phases"]] == [(1, 2), (3, 2)]
+    assert [(p["ran"], p["epochs"]) for p in schedule["phases"]] == [([1, 2], 2), ([3, 4], 2)]
     assert manifest["freeze"]["frozen_stages"] == []
     assert manifest["freeze"]["unmoved"] == {}
     assert any("Frozen stages" in line for line in told.lines) or manifest["freeze"]["cache"] is None
@@ -208,9 +211,6 @@ def second_phase(losses, folder=None, max_drop=0.1, **values):
     before = training(source, epochs=1)
     before.state.rows = [{"epoch": 1, "loss": 0.1, "val_loss": 0.05, "val_accuracy": 1.0}]
     before.state.best_epoch, before.state.best_loss, before.state.finished = 1, 0.05, True
-    from tlkit.transfer.loop import Training
-    from tlkit.transfer.schedule import Schedule
-
     schedule = Schedule(epochs=3, batch_size=4, learning_rate=0.05, patience=0)
     kwargs = {"frozen": (), "seed": 3, "folder": folder, "first_epoch": 1, "max_drop": max_drop}
     return source, Training(source, photo_set(), schedule, before=before.state, **kwargs)
@@ -259,6 +259,64 @@ def test_a_drop_within_the_margin_is_none_of_anyones_business():
     assert phase.run(told := Told())
     assert told.lines == [] and phase.state.drops == []
     assert phase.state.best_epoch == 1, "and still the best weights are kept"
+
+
+def test_each_phase_has_attempts_of_its_own():
+    """What an earlier phase lost and won back does not count against a later one."""
+    _, phase = second_phase([WRONG, RIGHT, RIGHT, RIGHT])
+    phase.run(Told())
+    later = small_source([WRONG, RIGHT, RIGHT, RIGHT])
+    third = Training(
+        later,
+        photo_set(),
+        Schedule(epochs=3, batch_size=4, learning_rate=0.05, patience=0),
+        frozen=(),
+        seed=3,
+        first_epoch=4,
+        max_drop=0.1,
+        before=phase.state,
+    )
+    assert third.run(told := Told())
+    assert told.lines[0].endswith("and goes on with a learning rate of 0.015.")
+    assert len(third.state.drops) == 2 and not third.state.stopped
+
+
+def test_a_model_that_was_trained_before_is_kept_where_training_makes_it_worse():
+    source = small_source([RIGHT, *[WRONG] * 9])
+    schedule = Schedule(epochs=3, batch_size=4, learning_rate=0.05, patience=0)
+    start = source.model.get_weights()
+    one = Training(source, photo_set(), schedule, frozen=(), seed=3, max_drop=0.1, trained_before=True)
+    assert one.run(told := Told())
+    assert "The run returns to the weights of the run that it began with" in told.lines[0]
+    assert (one.state.best_epoch, len(one.state.drops), one.state.stopped) == (0, 3, True)
+    assert all(np.array_equal(a, b) for a, b in zip(source.model.get_weights(), start, strict=True))
+
+
+def test_what_is_not_a_number_is_not_a_loss():
+    assert loss_beyond_chance(float("nan"), 0.5, 10) == 0
+    assert loss_beyond_chance(0.9, float("nan"), 10) == 0
+    assert loss_beyond_chance(0.5, 0.5, 100) < 0 < loss_beyond_chance(0.9, 0.1, 100)
+
+
+def test_a_stop_by_a_callback_is_not_forgotten_by_a_kill(tmp_path, make_folder, own_cache, monkeypatch):
+    stop = keras.callbacks.LambdaCallback(on_epoch_end=lambda *args: setattr(stop.model, "stop_training", True))
+    with monkeypatch.context() as patched:
+        patched.setattr(job.results, "save_labels", lambda *args: (_ for _ in ()).throw(Killed()))
+        patched.setattr("tlkit.transfer.finetune.shutil.rmtree", lambda *args, **kwargs: None)
+        with pytest.raises(Killed):
+            finetune(two_phases(tmp_path, make_folder(each=8)), callbacks=[stop])
+    assert read_manifest(resume("two", tmp_path / "runs", {}))["schedule"]["epochs_run"] == 1
+
+
+def test_callbacks_hear_of_one_row_after_the_other(tmp_path, make_folder, own_cache):
+    heard = []
+    listener = keras.callbacks.LambdaCallback(
+        on_epoch_begin=lambda epoch, logs: heard.append(("begin", epoch)),
+        on_epoch_end=lambda epoch, logs: heard.append(("end", epoch)),
+    )
+    values = two_phases(tmp_path, make_folder(each=8), epochs=6, patience=1, learning_rate=1e-7)
+    epochs = read_manifest(finetune(values, callbacks=[listener]))["schedule"]["epochs_run"]
+    assert heard == [(what, epoch) for epoch in range(epochs) for what in ("begin", "end")]
 
 
 # --- The guarantee
@@ -341,3 +399,24 @@ def test_training_all_batch_norms_moves_those_of_frozen_stages_alone(tmp_path, m
     )
     assert np.array_equal(saved.get_layer("stem_conv").kernel, pretrained.get_layer("stem_conv").kernel)
     assert read_manifest(folder)["freeze"]["batch_norm"] == "train"
+
+
+def test_ctrl_c_between_two_phases_keeps_what_the_first_has_trained(tmp_path, make_folder, own_cache, monkeypatch):
+    real, count = phases.make_source, [0]
+
+    def pressed(*args):
+        count[0] += 1
+        if count[0] == 2:
+            raise KeyboardInterrupt
+        return real(*args)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(phases, "make_source", pressed)
+        folder = finetune(two_phases(tmp_path, make_folder(each=8)))
+    manifest = read_manifest(folder)
+    assert (manifest["status"], manifest["schedule"]["interrupted"]) == ("complete", True)
+    assert manifest["schedule"]["epochs_run"] == 2
+    whole = read_manifest(finetune(two_phases(tmp_path, tmp_path / "photos", name="whole")))
+    again = read_manifest(resume("two", tmp_path / "runs", {}))
+    assert again["schedule"]["epochs_run"] == 4
+    assert again["metrics"] == whole["metrics"]

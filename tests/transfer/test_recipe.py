@@ -195,6 +195,8 @@ def test_balanced_steps_go_on_as_they_began():
 @pytest.mark.parametrize(
     ("values", "message"),
     [
+        ({"mix": None}, "--mix can't be None. Leave it out for its default, 'none'"),
+        ({"batch_size": None}, "--batch-size can't be None. Leave it out for its default, 32"),
         ({"layer_decay": 0}, "--layer-decay must be above 0 and at most 1, not 0"),
         ({"layer_decay": 1.1}, "--layer-decay must be above 0 and at most 1, not 1.1"),
         ({"weight_decay": -1}, "--weight-decay must be at least 0 and at most 1, not -1"),

@@ -315,7 +315,7 @@ def test_a_stopped_run_stays_usable_until_it_has_another_model(tmp_path, make_fo
     export(folder, ExportOptions())
     before = (folder / "model.keras").read_bytes()
     with monkeypatch.context() as patched:
-        patched.setattr(loop.Training, "_end_epoch", lambda self, progress: (_ for _ in ()).throw(Killed()))
+        patched.setattr(loop.Training, "_end_epoch", lambda self, *args: (_ for _ in ()).throw(Killed()))
         keep(patched)
         with pytest.raises(Killed):
             resume("stopped", tmp_path / "runs", {})

@@ -146,7 +146,7 @@ def _lines(folder: Path, manifest: dict[str, Any]) -> list[tuple[str, str]]:
         ("Command", manifest["command"]),
         ("Base", f"{manifest['base']}, head {manifest['head']}"),
         ("Weights", f"{weights.get('source')}{f', sha256 {sha256}' if (sha256 := weights.get('sha256')) else ''}"),
-        ("Freeze", f"{freeze.get('strategy')} ({', '.join(freeze.get('frozen_stages', [])) or 'nothing'})"),
+        ("Freeze", _freeze(freeze)),
         ("Data", f"{summary(manifest)['data']}, {manifest['data']['root']}"),
         ("Classes", f"{len(classes)}: {some(classes, 8)}"),
         ("Photos", sizes),
@@ -166,6 +166,13 @@ def _lines(folder: Path, manifest: dict[str, Any]) -> list[tuple[str, str]]:
     if "thresholds" in manifest:
         lines.append(("Thresholds", thresholds_text(classes, manifest["thresholds"])))
     return lines + [("Artifact", _artifact(entry)) for entry in manifest["artifacts"]]
+
+
+def _freeze(freeze: dict[str, Any]) -> str:
+    never = ", ".join(freeze.get("frozen_stages", [])) or "none"
+    chosen = freeze.get("chosen") or {}
+    text = f"{freeze.get('strategy')}, stages that were never trained: {never}"
+    return f"{text}; chosen: {chosen['strategy']}, as {chosen['why']}" if chosen else text
 
 
 def _scalars(values: dict[str, Any]) -> str:

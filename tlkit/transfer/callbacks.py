@@ -53,11 +53,11 @@ class Watch:
         check_callbacks(callbacks)
         for callback in callbacks:
             # Keras learns from the metrics of a compiled model which way is up, and this one is none.
-            monitored = getattr(callback, "monitor", None) in ("accuracy", "val_accuracy")
+            monitored = getattr(callback, "monitor", None) in ("accuracy", "val_accuracy", "val_map")
             if monitored and getattr(callback, "mode", None) == "auto":
                 callback.mode = "max"
         self._model, self._epochs = model, epochs
-        self._list = keras.callbacks.CallbackList(callbacks, model=model) if callbacks else None
+        self._list = keras.callbacks.CallbackList(list(callbacks), model=model) if callbacks else None
         self._begun = self.stopped = False
 
     def phase(self, steps: int, optimizer: keras.optimizers.Optimizer) -> None:
@@ -89,8 +89,8 @@ class Watch:
     def after_epoch(self, row: Mapping[str, float]) -> bool:
         """Says how an epoch ended, with a row of the history; returns whether training is to stop."""
         if self._list is not None:
-            names = ("loss", "accuracy", "val_loss", "val_accuracy", "learning_rate")
-            self._list.on_epoch_end(int(row["epoch"]) - 1, {name: float(row[name]) for name in names})
+            told = {name: float(value) for name, value in row.items() if name not in ("epoch", "seconds")}
+            self._list.on_epoch_end(int(row["epoch"]) - 1, told)
             self.stopped = bool(self._model.stop_training)
         return self.stopped
 

@@ -28,8 +28,12 @@ class State:
         phase: Which phase of the training it is, from 0.
         done: Steps of the phase.
         finished: Whether nothing of the phase is left to train.
-        begun: Rows of history.csv when the phase began, or began again.
+        stopped: Whether no later phase is to follow.
+        begins: Rows of history.csv when each phase began.
+        begun: Rows of history.csv when this phase began, or began again.
+        attempt: How often the phase has begun again.
         drops: What the first epoch of thawed stages lost, each time that it was too much: see `loop.Training`.
+        start: Validation before the first step, of a model that was trained before; a row without epoch.
         rows: Of history.csv, one for each epoch.
         best_epoch: The row with the smallest validation loss, from 1; 0 before the first.
         best_loss: Its validation loss.
@@ -40,7 +44,11 @@ class State:
     phase: int = 0
     done: int = 0
     finished: bool = False
+    stopped: bool = False
+    begins: list[int] = field(default_factory=lambda: [0])
     begun: int = 0
+    attempt: int = 0
+    start: dict[str, float] | None = None
     drops: list[dict[str, float]] = field(default_factory=list)
     rows: list[dict[str, float]] = field(default_factory=list)
     best_epoch: int = 0

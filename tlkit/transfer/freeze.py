@@ -104,8 +104,8 @@ def _then(text: str, stages: Sequence[str]) -> Strategy:
     """Reads what follows `head-then:`."""
     if text in ("all-but-head", AUTO, "") or text.startswith("head-then"):
         raise OptionError(
-            f"--freeze head-then: needs a strategy that trains stages, such as head-then:none or head-then:last:2, "
-            f"not {text!r}."
+            f"--freeze head-then: takes what is to follow the head, such as none in head-then:none or last:2 in "
+            f"head-then:last:2, not {text!r}."
         )
     return parse_freeze(text, stages).strategy
 

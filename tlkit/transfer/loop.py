@@ -18,10 +18,8 @@ from tlkit.transfer.checkpoint import Checkpoints, State
 from tlkit.transfer.interrupt import Interrupt, stopping_softly
 from tlkit.transfer.schedule import Schedule, Step, steps_from
 from tlkit.transfer.source import Source
+from tlkit.transfer.thaw import RETRIES, RETRY, loss_beyond_chance
 from tlkit.transfer.training import Recipe, compile_for_training, probabilities_of
-
-# How often a phase begins again after its first epoch lost too much, and with what part of the learning rate.
-RETRIES, RETRY = 2, 0.3
 
 
 class Training:
@@ -40,6 +38,8 @@ class Training:
             a smaller learning rate; after `RETRIES` times, the training ends.
         before: The state of the phase before, which is finished and whose best weights are in the model; None of the
             first phase, and of one that goes on from a checkpoint.
+        trained_before: Whether the model as it is may be better than what comes of it: then it is validated before the
+            first step, and kept where it is.
         watch: Callbacks that are told what happens.
     """
 
@@ -57,6 +57,7 @@ class Training:
         first_epoch: int = 0,
         max_drop: float = 1.0,
         before: State | None = None,
+        trained_before: bool = False,
         watch: Watch | None = None,
     ) -> None:
         self._source, self._schedule, self._seed = source, schedule, seed
@@ -78,6 +79,7 @@ class Training:
         moved = [*compiled.variables, *optimizer, *compiled.averages]
         self._watch = watch or Watch()
         self._watch.phase(self._steps, compiled.optimizer)
+        self._trained_before = trained_before
         self._checkpoints = Checkpoints(folder, moved)
         self._warned = False
         if before is None:
@@ -95,7 +97,9 @@ class Training:
             drops=before.drops,
             best_epoch=before.best_epoch,
             best_loss=before.best_loss,
-            best=self._values() if before.best_epoch else [],
+            best=self._values() if before.best_epoch or before.best else [],
+            begins=[*before.begins, len(before.rows)],
+            start=before.start,
         )
 
     def run(self, progress: Progress, title: str = "Training") -> bool:
@@ -115,6 +119,8 @@ class Training:
                 stopping_softly(progress) as interrupt,
                 self._source.errors(),
             ):
+                if self._trained_before and not (state.phase or state.done or state.start):
+                    self._validate_start()
                 while not state.finished and not interrupt.asked:
                     self._train(bar, interrupt, progress)
         self._restore_best()
@@ -130,7 +136,8 @@ class Training:
         started = time.perf_counter() - state.seconds
         for step, batch in zip(self._order(), self._source.batches(self._order()), strict=False):
             at = state.done % self._steps
-            self._watch.before_batch(self._first_epoch + state.done // self._steps, at)
+            self._watch.before_batch(len(state.rows), at)
+            rate = self._rate() if at == self._steps - 1 else 0.0
             losses, right = self._compiled.train_on_batch(*batch)
             state.done += 1
             state.losses += losses
@@ -140,7 +147,7 @@ class Training:
             state.seconds = time.perf_counter() - started
             bar.advance(len(step.indices), note=self._note())
             if state.done % self._steps == 0:
-                self._end_epoch(progress)
+                self._end_epoch(progress, rate)
                 bar.advance(0, note=self._note())
                 started = time.perf_counter()
             if state.finished or state.done == 0 or interrupt.asked:
@@ -170,7 +177,8 @@ class Training:
         state = self.state
         loss = state.losses / state.seen if state.seen else state.rows[-1]["loss"]
         name, title = self._figure
-        val = f", validation {title} {state.rows[-1][name]:.1%}" if state.rows else ""
+        known = bool(state.rows) and math.isfinite(state.rows[-1][name])
+        val = f", validation {title} {state.rows[-1][name]:.1%}" if known else ""
         return f"epoch {len(state.rows) + (state.seen > 0)}, loss {loss:.3f}{val}"
 
     @property
@@ -181,8 +189,8 @@ class Training:
     def _values(self) -> list[np.ndarray]:
         return [keras.ops.convert_to_numpy(variable).copy() for variable in self._compiled.variables]
 
-    def _end_epoch(self, progress: Progress) -> None:
-        """Validates, remembers, decides whether it goes on."""
+    def _end_epoch(self, progress: Progress, rate: float) -> None:
+        """Validates, remembers, decides whether it goes on; `rate` is the learning rate of the last step."""
         state, schedule, epoch = self.state, self._schedule, len(self.state.rows) + 1
         with self._compiled.averaged():
             probabilities = probabilities_of(self._source.val_logits(), multi_label=self._multi_label)
@@ -192,7 +200,7 @@ class Training:
             "loss": state.losses / state.seen,
             "accuracy": state.right / state.seen,
             **self._validated(probabilities),
-            "learning_rate": self._rate(),
+            "learning_rate": rate,
             "seconds": state.seconds,
         }
         self._check_finite(row["loss"], row["val_loss"])
@@ -203,9 +211,16 @@ class Training:
             state.best = values
         stale = schedule.patience and epoch - max(state.best_epoch, state.begun) >= schedule.patience
         state.finished = bool(stale) or state.done == schedule.epochs * self._steps
-        if state.done == self._steps and state.phase:
+        if state.done == self._steps and (state.phase or state.start):
             self._check_drop(progress)
-        state.finished |= self._watch.after_epoch(row)
+        state.stopped |= self._watch.after_epoch(row)
+        state.finished |= state.stopped
+
+    def _validate_start(self) -> None:
+        """Makes the weights as they are the best so far."""
+        state = self.state
+        found = self._validated(probabilities_of(self._source.val_logits(), multi_label=self._multi_label))
+        state.start, state.best_loss, state.best = found, found["val_loss"], self._values()
 
     def _rate(self) -> float:
         optimizer = self._compiled.optimizer
@@ -225,31 +240,33 @@ class Training:
     def _check_drop(self, progress: Progress) -> None:
         """Returns to the best weights when the first epoch of newly thawed stages has lost too much."""
         state = self.state
-        row, best = state.rows[-1], state.rows[state.best_epoch - 1]
+        row, best = state.rows[-1], state.rows[state.best_epoch - 1] if state.best_epoch else state.start
+        assert best is not None  # something came before, or nothing would be checked
         name, title = self._figure
         now, was = row[name], best[name]
-        # Of few photos, some change sides by chance: two standard errors of a difference of two shares.
-        chance = 2 * math.sqrt(2 * was * (1 - was) / len(self._labels))
-        if was - now <= self._max_drop + chance:
+        if loss_beyond_chance(was, now, len(self._labels)) <= self._max_drop:
             return
-        state.drops.append({"epoch": row["epoch"], "from": was, "to": now, "limit": self._max_drop, "chance": chance})
+        slowdown = RETRY ** (state.attempt + 1)
+        rate = self._schedule.learning_rate * slowdown
+        state.drops.append({"epoch": row["epoch"], "from": was, "to": now, "limit": self._max_drop, "then": rate})
+        back = f"epoch {state.best_epoch}" if state.best_epoch else "the run that it began with"
         what = (
             f"Thawing lost too much: validation {title} fell from {was:.1%} to {now:.1%} in epoch {row['epoch']:.0f}, "
             f"and {self._max_drop:.1%} may be lost beyond chance (--max-thaw-drop). The run returns to the weights of "
-            f"epoch {state.best_epoch}"
+            f"{back}"
         )
         self._restore_best()
-        if len(state.drops) > RETRIES:
-            state.finished = True
+        state.attempt += 1
+        if state.attempt > RETRIES:
+            state.finished = state.stopped = True
             progress.warn(f"{what} and ends with them. Try --layer-decay, or --freeze all-but-head.")
             return
-        self._begin_again(RETRY ** len(state.drops))
-        rate = self._schedule.learning_rate * RETRY ** len(state.drops)
+        self._begin_again(slowdown)
         progress.warn(f"{what}, and goes on with a learning rate of {rate:g}.")
 
-    def _begin_again(self, scale: float) -> None:
+    def _begin_again(self, slowdown: float) -> None:
         """Sets the phase back to its first step."""
-        self._compiled.optimizer.begin_again(scale)
+        self._compiled.optimizer.begin_again(slowdown)
         for average, variable in zip(self._compiled.averages, self._compiled.averaged_variables, strict=True):
             average.assign(variable)
         self.state.done, self.state.finished, self.state.begun = 0, False, len(self.state.rows)
@@ -262,6 +279,6 @@ class Training:
             )
 
     def _restore_best(self) -> None:
-        """Puts the weights of the best epoch back; without a whole epoch in any phase, they stay as they are."""
+        """Puts the best weights back; where nothing was validated yet, they stay as they are."""
         for variable, value in zip(self._compiled.variables, self.state.best, strict=False):
             variable.assign(value)

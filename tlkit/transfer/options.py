@@ -1,7 +1,7 @@
 """What can be chosen about a fine-tuning; `plans.py` decides what was not."""
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -184,6 +184,9 @@ def check_values(options: FinetuneOptions) -> None:
         raise OptionError("No base was given. Architectures are listed by: tlkit models")
     if options.parent_data is not None and options.parent is None:
         raise OptionError("--parent-data says where the photos of the run in --from are. Add --from, or use --data.")
+    for field in fields(options):
+        if getattr(options, field.name) is None and field.default is not None:
+            raise OptionError(f"{_flag(field.name)} can't be None. Leave it out for its default, {field.default!r}.")
     for name, (least, most) in RANGES.items():
         value = getattr(options, name)
         if value is not None and (not isinstance(value, int) or not least <= value <= most):
@@ -197,7 +200,8 @@ def check_values(options: FinetuneOptions) -> None:
         ):
             lower = f"at least {low}" if with_low else f"above {low}"
             upper = f"at most {high}" if with_high else f"below {high}"
-            raise OptionError(f"{_flag(name)} must be {lower} and {upper}, not {value!r}.")
+            auto = "auto, or " if name == "learning_rate" else ""
+            raise OptionError(f"{_flag(name)} must be {auto}{lower} and {upper}, not {value!r}.")
     for name, choices in CHOICES.items():
         value = getattr(options, name)
         if value is not None and value not in choices:

@@ -15,7 +15,7 @@ from tlkit.progress import Progress
 from tlkit.transfer.callbacks import Watch
 from tlkit.transfer.checkpoint import State, phase_of
 from tlkit.transfer.features import Features, NoRoomError, Wanted, cut, features_of
-from tlkit.transfer.loop import RETRIES, Training
+from tlkit.transfer.loop import Training
 from tlkit.transfer.lr_finder import Find, Finds
 from tlkit.transfer.mix import mixer
 from tlkit.transfer.plans import Phase, plan
@@ -75,9 +75,17 @@ def train(prepared: "Prepared", folder: Path, progress: Progress) -> Trained:
     for number in range(first, len(settled)):
         phase = settled[number]
         model = _model(prepared, phase)
-        source, features = make_source(prepared, model, phase, progress)
-        if phase.learning_rate is None:
-            phase = settled[number] = _found(prepared, number, source, finds, progress)
+        try:
+            ready = make_source(prepared, model, phase, progress)
+            if phase.learning_rate is None:
+                phase = settled[number] = _found(prepared, number, ready[0], finds, progress)
+        except KeyboardInterrupt:
+            if before is None:
+                raise
+            finished = False  # between two phases there is a trained model to keep
+            progress.say("Stopping before the next phase, then evaluating")
+            break
+        source, features = ready
         schedule = schedule_of(prepared, phase)
         augmentation = _augmentation(prepared, phase)
         training = Training(
@@ -92,13 +100,16 @@ def train(prepared: "Prepared", folder: Path, progress: Progress) -> Trained:
             first_epoch=phase.first_epoch,
             max_drop=prepared.options.max_thaw_drop,
             before=before,
+            trained_before=prepared.options.parent is not None,
             watch=watch,
         )
         finished = training.run(progress, _title(prepared, phase))
         before = training.state
-        if not finished or len(before.drops) > RETRIES or watch.stopped:
+        if not finished or before.stopped:
             break
     assert before is not None  # a plan has a phase
+    if len(before.begins) > 1 and 0 < before.best_epoch <= before.begins[1] and finished:
+        progress.say(f"Thawing brought nothing better: the weights of epoch {before.best_epoch} are kept")
     watch.end(before.rows)
     copy_weights(prepared.twin, prepared.model)
     return Trained(
@@ -107,7 +118,7 @@ def train(prepared: "Prepared", folder: Path, progress: Progress) -> Trained:
         state=before,
         finished=finished,
         schedule=schedule,
-        phases=[_about(prepared, one) for one in settled],
+        phases=[_about(one, i, before) for i, one in enumerate(settled)],
         augment=None if augmentation is None else augmentation.to_dict(),
     )
 
@@ -155,7 +166,7 @@ def find_rate(prepared: "Prepared", phase: Phase, progress: Progress, source: So
         np.array([photo.label for photo in prepared.photos.train]),
         batch_size=prepared.options.batch_size,
         frozen=phase.frozen,
-        recipe=_recipe(prepared, model, phase),
+        recipe=_recipe(prepared, phase, model),
         stages=prepared.decided.architecture.stages,
         seed=prepared.options.seed,
         progress=progress,
@@ -197,11 +208,13 @@ def _augmentation(prepared: "Prepared", phase: Phase) -> Augmentation | None:
     return Augmentation(phase.augment, views=phase.views, seed=prepared.options.seed)
 
 
-def _about(prepared: "Prepared", phase: Phase) -> dict[str, Any]:
-    """Returns what the manifest says of a phase."""
+def _about(phase: Phase, number: int, state: State) -> dict[str, Any]:
+    """Returns what the manifest says of a phase; `ran` are its first and last row of history.csv, if it has any."""
+    ends = [*state.begins[1:], len(state.rows)]
+    ran = [state.begins[number] + 1, ends[number]] if number < len(state.begins) else None
     return {
-        "first_epoch": phase.first_epoch + 1,
         "epochs": phase.epochs,
+        "ran": ran if ran and ran[1] >= ran[0] else None,
         "learning_rate": phase.learning_rate,
         "frozen_stages": list(phase.frozen),
         "augment": phase.augment,

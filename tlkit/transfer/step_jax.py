@@ -7,6 +7,7 @@ first: what dropout draws depends on the shape, and a training that goes on has 
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any
 
 import jax
@@ -16,6 +17,7 @@ import numpy as np
 
 from tlkit.models.auxiliary import logits_of
 from tlkit.transfer.fused_adam import FusedAdam
+from tlkit.transfer.losses import cross_entropy, right_answers
 from tlkit.transfer.padding import padded
 from tlkit.transfer.step import TrainOnBatch, move_averages
 from tlkit.transfer.training import Recipe, one_hot
@@ -49,7 +51,7 @@ def make_step(
         with keras.StatelessScope(state_mapping=[*_pairs(trained, now[0]), *_pairs(own, now[2])]) as scope:
             optimizer.apply(gradients, trained)
             move_averages(trained, averages, recipe.ema, optimizer.iterations)
-        right = jnp.sum(real & (jnp.argmax(logits, axis=-1) == jnp.argmax(labels, axis=-1)))
+        right = jnp.sum(jnp.where(real, right_answers(labels, logits, multi_label=recipe.multi_label), 0))
         after = (_values(scope, trained), drawn_now, _values(scope, own))
         return after, count * losses, right
 
@@ -89,7 +91,7 @@ def _loss(
     It gives the loss; beside it the sum of the logits' own losses, the logits, and what the forward pass has moved.
     """
     trained, drawn, _ = moved
-    smoothing, classes = recipe.label_smoothing, model.outputs[0].shape[-1]
+    losses_of = partial(cross_entropy, smoothing=recipe.label_smoothing, multi_label=recipe.multi_label)
 
     def loss_of(
         trained_now: Values,
@@ -102,12 +104,11 @@ def _loss(
         mapping = [*_pairs(trained, trained_now), *_pairs(drawn, drawn_now), *_pairs(frozen, frozen_now)]
         with keras.StatelessScope(state_mapping=mapping) as scope:
             outputs = model(x, training=True)
-        targets = labels * (1 - smoothing) + smoothing / classes if smoothing else labels
         logits = logits_of(outputs)
-        losses = jnp.sum(shares * _cross_entropy(targets, logits))
+        losses = jnp.sum(losses_of(labels, logits, shares))
         loss = losses
         for auxiliary in outputs[1:] if len(model.outputs) > 1 else ():
-            loss += recipe.auxiliary_weight * jnp.sum(shares * _cross_entropy(targets, auxiliary))
+            loss += recipe.auxiliary_weight * jnp.sum(losses_of(labels, auxiliary, shares))
         return loss, (losses, logits, _values(scope, drawn))
 
     return loss_of
@@ -134,7 +135,3 @@ def _values(scope: keras.StatelessScope, variables: Sequence[Any]) -> Values:
 def _is_per_photo(model: keras.Model) -> bool:
     """Whether the output of a photo does not depend on those beside it."""
     return not any(isinstance(layer, keras.layers.BatchNormalization) and layer.trainable for layer in model.layers)
-
-
-def _cross_entropy(targets: Any, logits: Any) -> jax.Array:  # noqa: ANN401
-    return -jnp.sum(targets * jax.nn.log_softmax(logits), axis=-1)
