@@ -155,7 +155,7 @@ def find_rate(prepared: "Prepared", phase: Phase, progress: Progress, source: So
         np.array([photo.label for photo in prepared.photos.train]),
         batch_size=prepared.options.batch_size,
         frozen=phase.frozen,
-        recipe=_recipe(prepared, model, phase),
+        recipe=_recipe(prepared, phase, model),
         stages=prepared.decided.architecture.stages,
         seed=prepared.options.seed,
         progress=progress,
