@@ -39,7 +39,7 @@ class FinetuneKeywords(TypedDict, total=False):
         base_input: What a base that is a file takes: `0..255`, `0..1`, `-1..1`, `torch` or `caffe`.
         layer_decay: Factor of the learning rate from one stage to the one before it, in (0, 1].
         batch_norm: `frozen`, or `train`, with which nothing can be cached.
-        weight_decay: Of kernels alone, times the learning rate, in [0, 1].
+        weight_decay: Of kernels alone, times the learning rate, in [0, 1]; 0.01 when None.
         label_smoothing: Share of each label that is spread over all classes, in [0, 1).
         mix: `mixup` or `cutmix` photos of a batch in pairs, or `none`.
         ema: Decay of the moving average of the weights that is validated and kept, in [0, 1); 0 keeps the weights.
@@ -77,7 +77,7 @@ class FinetuneKeywords(TypedDict, total=False):
     base_input: str | None
     layer_decay: float
     batch_norm: Literal["frozen", "train"] | None
-    weight_decay: float
+    weight_decay: float | None
     label_smoothing: float | None
     mix: Literal["none", "mixup", "cutmix"]
     ema: float
@@ -85,7 +85,7 @@ class FinetuneKeywords(TypedDict, total=False):
     max_thaw_drop: float
     decode: Literal["full", "scaled"]
     parent_data: str | Path | None
-    head_width: int
+    head_width: int | None
     head_learning_rate: float | None
     head_weight_decay: float | None
     tune: int | None

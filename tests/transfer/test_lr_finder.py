@@ -18,7 +18,7 @@ from tlkit.transfer.finetune import finetune, resume
 from tlkit.transfer.loop import Training
 from tlkit.transfer.lr_finder import STEPS, Find, Finds, alike, has_diverged, lr_find, rate_at, smooth, suggest
 from tlkit.transfer.lr_plot import in_text, svg
-from tlkit.transfer.options import FinetuneOptions
+from tlkit.transfer.options import WEIGHT_DECAY, FinetuneOptions
 from tlkit.transfer.sweep import sweep
 from tlkit.transfer.training import Recipe
 
@@ -218,6 +218,24 @@ def test_lr_find_leaves_no_run(make_folder, tmp_path):
     assert 1e-6 < find.learning_rate < 1
     assert find.title == "Training"
     assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("freeze", "values", "decay", "count"),
+    [
+        ("all-but-head", {}, WEIGHT_DECAY, 1),
+        ("all-but-head", {"weight_decay": 0.0}, 0.0, 1),
+        ("head-then:none", {"head_weight_decay": 0.5}, 0.5, 2),
+        ("none", {"head_weight_decay": 0.5}, WEIGHT_DECAY, 1),
+    ],
+)
+def test_a_sweep_trains_as_its_phase_does(freeze, values, decay, count, make_folder, tmp_path, monkeypatch):
+    recipes = []
+    monkeypatch.setattr(phases, "sweep", lambda *args, recipe, **named: recipes.append(recipe) or found())
+    find = lr_find(options(make_folder(), tmp_path, freeze=freeze, learning_rate=None, **values))
+    assert [recipe.weight_decay for recipe in recipes] == [decay]
+    assert find.phases == count
+    assert find.to_dict()["phases"] == count
 
 
 def test_pictures_show_the_curve_and_the_suggestion():

@@ -4,6 +4,7 @@ import json
 import signal
 import sys
 from contextlib import contextmanager, nullcontext
+from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -18,6 +19,7 @@ from tlkit.transfer import head_trials, loop, tune
 from tlkit.transfer.finetune import finetune, resume
 from tlkit.transfer.head_trials import Fold, Head, Setting, Training, dealt, epochs_of, measured, trained
 from tlkit.transfer.options import FinetuneOptions
+from tlkit.transfer.plans import plan
 from tlkit.transfer.schedule import Schedule
 from tlkit.transfer.source import Source
 from tlkit.transfer.training import Recipe
@@ -275,6 +277,39 @@ def test_what_was_given_is_kept_and_the_rest_is_found(make_folder, tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("values", "given"),
+    [
+        ({}, {}),
+        ({"learning_rate": "auto"}, {}),
+        ({"head_width": 0, "weight_decay": 0.01}, {"head_width": 0, "weight_decay": 0.01}),
+        ({"learning_rate": 3e-3, "dropout": 0.2}, {"learning_rate": 3e-3, "dropout": 0.2}),
+        ({"head_learning_rate": 0.01, "head_weight_decay": 0.0}, {"learning_rate": 0.01, "weight_decay": 0.0}),
+        ({"learning_rate": 1e-4, "head_learning_rate": 0.01}, {"learning_rate": 0.01}),
+    ],
+)
+def test_what_is_given_is_not_tuned_though_it_is_the_default(values, given, tmp_path):
+    wanted = options("digits", tmp_path, freeze="head-then:none", epochs=4, **values)
+    found = tune._given(wanted)
+    assert {name: value for name, value in found.items() if value is not None} == given
+    default = tune._default(SimpleNamespace(options=wanted, decided=plan(wanted)))
+    assert vars(default) == {**vars(DEFAULT), **given}
+
+
+def test_callbacks_see_the_training_of_what_was_chosen(make_folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(tune, "_decide", lambda *args: (CHOSEN, {"validation": {}}))
+    epochs = []
+    seen = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: epochs.append(epoch))
+    finetune(options(make_folder(), tmp_path, tune=2), callbacks=[seen])
+    assert epochs == [0, 1]
+
+
+def test_the_head_of_another_run_is_not_tuned(make_folder, run_folder, tmp_path):
+    values = {"base": None, "head": None, "weights": None, "freeze": None, "parent": run_folder}
+    with pytest.raises(OptionError, match="--tune 3 begins with a new head, and --from goes on with the run's own"):
+        finetune(options(make_folder(), tmp_path, **values))
+
+
+@pytest.mark.parametrize(
     ("values", "message"),
     [
         (
@@ -286,7 +321,7 @@ def test_what_was_given_is_kept_and_the_rest_is_found(make_folder, tmp_path):
         ({"mix": "mixup"}, "Leave out --no-cache, --mix and --batch-norm train, or leave --tune out"),
         ({"head": "original"}, "--tune 3 is for --head gap, not --head original"),
         (
-            {"head_width": 8, "dropout": 0.1, "learning_rate": 1e-3, "weight_decay": 0.1},
+            {"head_width": 0, "dropout": 0.1, "head_learning_rate": 1e-3, "weight_decay": 0.01},
             "--tune 3 has nothing to look for: --head-width, --dropout, --learning-rate and --weight-decay are all",
         ),
         ({"tune": 1}, "--tune must be a whole number from 2 to 10000, not 1"),

@@ -60,10 +60,8 @@ def _devices(ctx: click.Context, param: click.Parameter, value: str) -> int | st
 @click.option(
     "--head-width",
     type=click.IntRange(0, 4096),
-    default=0,
-    show_default=True,
     metavar="UNITS",
-    help="A hidden layer of so many units in the head; 0: none.",
+    help="A hidden layer of so many units in the head; 0: none. Default: 0.",
 )
 @click.option("--epochs", type=click.IntRange(1), help="At most, in all. Default: what suits the strategy.")
 @click.option("--batch-size", type=click.IntRange(1), default=32, show_default=True, help="Photos in a step.")
@@ -128,9 +126,7 @@ def _devices(ctx: click.Context, param: click.Parameter, value: str) -> int | st
 @click.option(
     "--weight-decay",
     type=click.FloatRange(0, 1),
-    default=0.01,
-    show_default=True,
-    help="Decoupled, times the learning rate; biases and norms have none.",
+    help="Decoupled, times the learning rate; biases and norms have none. Default: 0.01.",
 )
 @click.option(
     "--label-smoothing",

@@ -12,7 +12,7 @@ from tlkit.cli.common import HELP, columns, json_option, print_json
 _SHARED = (
     *("base", "base_input", "width", "data", "classes", "weights", "freeze", "head", "head_width", "batch_size"),
     *("input_size", "dropout", "seed", "class_weight", "strict", "no_cache", "augment", "views", "layer_decay"),
-    *("batch_norm", "weight_decay", "label_smoothing", "mix", "sampling"),
+    *("batch_norm", "weight_decay", "label_smoothing", "mix", "sampling", "multi_label", "decode", "precision"),
 )
 
 
@@ -47,5 +47,11 @@ def command(ctx: click.Context, no_cache: bool, as_json: bool, **values: Any) ->
         click.echo("Suggestion     none: the loss falls at no rate. Are the labels right, and the weights?")
     else:
         click.echo(f"Suggestion     {find.learning_rate:.2g}, where the loss falls most steeply")
-        click.echo(f"Next           tlkit finetune --learning-rate {find.learning_rate:.2g}, with the same options")
+        if find.phases == 1:
+            click.echo(f"Next           tlkit finetune --learning-rate {find.learning_rate:.2g}, with the same options")
+        else:
+            click.echo(
+                "               It is the head's, which trains first; the stages that are thawed after it need another"
+            )
+            click.echo("Next           tlkit finetune --learning-rate auto, with the same options: each phase is swept")
     return 0

@@ -11,9 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from tlkit.transfer.schedule import Schedule, epoch_order
+from tlkit.transfer.schedule import WARMUP, Schedule, epoch_order
 
-WARMUP = 0.1  # of all steps, as in `training`
 _BETA_1, _BETA_2, _EPSILON = 0.9, 0.999, 1e-7  # of Keras' Adam
 
 
@@ -130,7 +129,10 @@ class Head:
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
-    """Returns probabilities of `[N, classes]` logits, of their own type."""
+    """Returns probabilities of `[N, classes]` logits, of their own type.
+
+    Steps so stay in float32, which is fast; `training.softmax` returns float64, and comes with Keras.
+    """
     shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
     return shifted / shifted.sum(axis=1, keepdims=True)
 

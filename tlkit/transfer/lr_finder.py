@@ -7,7 +7,7 @@ exponentially. `sweep.py` makes the steps; nothing here needs Keras.
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +38,7 @@ class Find:
         smoothed: The same, made alike and exponentially smoothed.
         learning_rate: What is suggested, or of a phase in training, taken; None where the loss never fell.
         title: Of what was trained.
+        phases: Of the training that this is the first of; 1 in a training, where each has its own.
     """
 
     rates: list[float]
@@ -45,6 +46,7 @@ class Find:
     smoothed: list[float]
     learning_rate: float | None
     title: str = ""
+    phases: int = 1
 
     def to_dict(self) -> dict[str, Any]:
         """Returns what `--json` prints."""
@@ -185,4 +187,5 @@ def lr_find(options: "FinetuneOptions", progress: "Progress | None" = None) -> F
     from tlkit.transfer import job, phases
 
     prepared = job.prepare(options, decided, photos, progress)
-    return phases.find_rate(prepared, prepared.decided.phases[0], progress)
+    find = phases.find_rate(prepared, prepared.decided.phases[0], progress)
+    return replace(find, phases=len(prepared.decided.phases))

@@ -13,6 +13,7 @@ from tlkit.models.architecture import Head
 from tlkit.transfer import devices
 
 DIGITS = "digits"
+WEIGHT_DECAY = 0.01  # where none is given
 NO_FILE = ("imagenet", "base", "none")  # what --weights takes beside a file
 # Whole numbers and what they may be.
 RANGES = {
@@ -64,7 +65,7 @@ class FinetuneOptions:
         batch_norm: `frozen` keeps the statistics, scales and offsets of every batch norm; `train` trains all of them,
             in frozen stages too, so that nothing can be cached. By default frozen where weights are pretrained, and
             trained with their stage where they are not.
-        weight_decay: Of kernels alone, decoupled from the gradient, times the learning rate.
+        weight_decay: Of kernels alone, decoupled from the gradient, times the learning rate; 0.01 when None.
         label_smoothing: Share of each label that is spread over all classes, in [0, 1). By default 0.1 where
             pretrained stages are trained, else 0.
         mix: `mixup` or `cutmix` photos of a batch in pairs, or `none`. Not with cached features.
@@ -76,7 +77,7 @@ class FinetuneOptions:
         parent: A complete run, by path or name, whose model goes on with its photos and those in `data`; see
             `tlkit.transfer.grow`.
         parent_data: Where its photos are now, if they have moved.
-        head_width: Units of a hidden layer of the head `gap`; 0 for none.
+        head_width: Units of a hidden layer of the head `gap`; 0, and None, for no such layer.
         head_learning_rate, head_weight_decay: Of phases that train the head alone; those of all phases when None.
         tune: How many settings of the head to try before training (see `tlkit.transfer.tune`); None tries none.
         precision: `float32`, `mixed_float16` or `mixed_bfloat16`, in which layers compute in training; `auto` takes
@@ -109,7 +110,7 @@ class FinetuneOptions:
     base_input: str | None = None
     layer_decay: float = 1.0
     batch_norm: Literal["frozen", "train"] | None = None
-    weight_decay: float = 0.01
+    weight_decay: float | None = None
     label_smoothing: float | None = None
     mix: Literal["none", "mixup", "cutmix"] = "none"
     ema: float = 0.0
@@ -118,7 +119,7 @@ class FinetuneOptions:
     decode: Literal["full", "scaled"] = "full"
     parent: str | Path | None = None
     parent_data: str | Path | None = None
-    head_width: int = 0
+    head_width: int | None = None
     head_learning_rate: float | None = None
     head_weight_decay: float | None = None
     tune: int | None = None

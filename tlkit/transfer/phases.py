@@ -18,6 +18,7 @@ from tlkit.transfer.features import Features, NoRoomError, Wanted, cut, features
 from tlkit.transfer.loop import Training
 from tlkit.transfer.lr_finder import Find, Finds
 from tlkit.transfer.mix import mixer
+from tlkit.transfer.options import WEIGHT_DECAY
 from tlkit.transfer.plans import Phase, plan
 from tlkit.transfer.schedule import Schedule
 from tlkit.transfer.source import Source, cached_source, pixel_source
@@ -190,11 +191,12 @@ def schedule_of(prepared: "Prepared", phase: Phase) -> Schedule:
 
 def _recipe(prepared: "Prepared", phase: Phase, model: keras.Model) -> Recipe:
     options, auxiliaries = prepared.options, prepared.auxiliaries if len(model.outputs) > 1 else None
+    usual = WEIGHT_DECAY if options.weight_decay is None else options.weight_decay
     alone = options.head_weight_decay if phase.frozen == prepared.decided.architecture.stages else None
     return Recipe(
         batch_norm=prepared.decided.batch_norm,
         layer_decay=options.layer_decay,
-        weight_decay=options.weight_decay if alone is None else alone,
+        weight_decay=usual if alone is None else alone,
         label_smoothing=phase.label_smoothing,
         multi_label=prepared.photos.multi_label,
         ema=options.ema,

@@ -150,7 +150,7 @@ def plan(options: FinetuneOptions, choice: Choice | None = None) -> Plan:
         whole = own_data or architecture.foreign == "file"
         size = architecture.input_size if whole else architecture.smallest(head)
     registry.check_input_size(architecture, head, size)
-    registry.check_head_width(head, options.head_width)
+    registry.check_head_width(head, options.head_width or 0)
     if options.parent is not None:
         weights = str(Path(options.parent) / "model.keras")
     else:

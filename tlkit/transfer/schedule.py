@@ -13,6 +13,8 @@ import numpy as np
 
 from tlkit.data.pipeline import in_order
 
+WARMUP = 0.1  # of all steps
+
 
 class Step(NamedTuple):
     """The photos of one step, `[N]` indices into the training photos, and its epoch, from 0."""

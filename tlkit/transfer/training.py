@@ -11,10 +11,8 @@ import numpy as np
 from tlkit.transfer.devices import scope, strategy_of
 from tlkit.transfer.freeze import stage_of
 from tlkit.transfer.scaled_adam import adam_for
-from tlkit.transfer.schedule import Schedule
+from tlkit.transfer.schedule import WARMUP, Schedule
 from tlkit.transfer.step import TrainOnBatch, make_step
-
-WARMUP = 0.1  # of all steps
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,7 +17,7 @@ from tlkit.lazy import require
 from tlkit.progress import Progress
 from tlkit.transfer.head_trials import Fold, Outcome, Setting, Training, dealt, epochs_of, measured
 from tlkit.transfer.interrupt import stopping_softly
-from tlkit.transfer.options import FinetuneOptions
+from tlkit.transfer.options import WEIGHT_DECAY, FinetuneOptions
 from tlkit.transfer.plans import FAST, Plan, plan
 
 if TYPE_CHECKING:
@@ -40,6 +40,11 @@ def check(options: FinetuneOptions, decided: Plan) -> None:
             look for.
         MissingDependencyError: Optuna is not installed.
     """
+    if options.parent is not None:
+        raise OptionError(
+            f"--tune {options.tune} begins with a new head, and --from goes on with the run's own. Leave one of them "
+            "out."
+        )
     if options.multi_label:
         raise OptionError(f"--tune {options.tune} is for photos with one label each. Leave it out with --multi-label.")
     first, stages = decided.phases[0], decided.architecture.stages
@@ -106,27 +111,30 @@ def tuned(prepared: "Prepared", progress: Progress) -> tuple["Prepared", dict[st
         head_weight_decay=chosen.weight_decay,
     )
     decided = plan(options, prepared.decided.choice)
-    return job.prepare(options, decided, prepared.photos, Progress()), found
+    again = job.prepare(options, decided, prepared.photos, Progress())
+    return replace(again, callbacks=prepared.callbacks), found
 
 
 def _given(options: FinetuneOptions) -> dict[str, float | None]:
     """Returns what the user has settled, None for what is to be found."""
-    rate = options.learning_rate
+    rate = None if options.learning_rate == "auto" else options.learning_rate
+    alone, decay = options.head_learning_rate, options.head_weight_decay
     return {
-        "head_width": options.head_width or None,
+        "head_width": options.head_width,
         "dropout": options.dropout,
-        "learning_rate": None if rate == "auto" else rate,
-        "weight_decay": None if options.weight_decay == FinetuneOptions.weight_decay else options.weight_decay,
+        "learning_rate": rate if alone is None else alone,
+        "weight_decay": options.weight_decay if decay is None else decay,
     }
 
 
 def _default(prepared: "Prepared") -> Setting:
     options, rate = prepared.options, prepared.decided.phases[0].learning_rate
+    decay = _given(options)["weight_decay"]
     return Setting(
-        head_width=options.head_width,
+        head_width=options.head_width or 0,
         dropout=0.2 if options.dropout is None else options.dropout,
         learning_rate=FAST if rate is None else rate,
-        weight_decay=options.weight_decay,
+        weight_decay=WEIGHT_DECAY if decay is None else decay,
     )
 
 
