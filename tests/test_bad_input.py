@@ -163,7 +163,7 @@ SPECS = {
     "crop_fraction": (0, -0.5, 1.5, float("nan"), float("inf"), "1", True, None),
     "interpolation": ("nearest", None),
     "antialias": (False, 1, None),
-    "decode": ("scaled",),
+    "decode": ("halved",),
     "orientation": ("none",),
     "alpha": ("black",),
     "depth16": ("low-byte",),

@@ -145,17 +145,9 @@ def plan(options: FinetuneOptions, choice: Choice | None = None) -> Plan:
     if options.width is not None:
         registry.check_width(architecture, options.width)
     head = architecture.head if options.head is None else options.head
-    size = options.input_size
-    if size is None:
-        whole = own_data or architecture.foreign == "file"
-        size = architecture.input_size if whole else architecture.smallest(head)
-    registry.check_input_size(architecture, head, size)
+    size = _input_size(options, architecture, head, own_data=own_data)
     registry.check_head_width(head, options.head_width or 0)
-    if options.parent is not None:
-        weights = str(Path(options.parent) / "model.keras")
-    else:
-        weights = str(options.weights) if options.weights is not None else _default_weights(architecture)
-        _check_weights(weights, architecture)
+    weights = _weights(options, architecture)
     text = options.freeze if options.freeze is not None else AUTO if weights != "none" else "none"
     if text == AUTO and weights == "none":
         choice = Choice(strategy="none", why="there are no pretrained weights to keep")
@@ -189,6 +181,23 @@ def plan(options: FinetuneOptions, choice: Choice | None = None) -> Plan:
         },
         decode=options.decode,
     )
+
+
+def _input_size(options: FinetuneOptions, architecture: Architecture, head: Head, *, own_data: bool) -> int:
+    size = options.input_size
+    if size is None:
+        whole = own_data or architecture.foreign == "file"
+        size = architecture.input_size if whole else architecture.smallest(head)
+    registry.check_input_size(architecture, head, size)
+    return size
+
+
+def _weights(options: FinetuneOptions, architecture: Architecture) -> str:
+    if options.parent is not None:
+        return str(Path(options.parent) / "model.keras")
+    weights = str(options.weights) if options.weights is not None else _default_weights(architecture)
+    _check_weights(weights, architecture)
+    return weights
 
 
 def _with_choice(options: FinetuneOptions, choice: Choice) -> FinetuneOptions:
