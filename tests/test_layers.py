@@ -89,6 +89,7 @@ LIGHT = (
     "tlkit/transfer/backend.py",
     "tlkit/transfer/devices.py",
     "tlkit/transfer/options.py",
+    "tlkit/transfer/phase.py",
     "tlkit/transfer/photos.py",
     "tlkit/transfer/plans.py",
     "tlkit/transfer/finetune.py",

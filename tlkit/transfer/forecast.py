@@ -19,8 +19,9 @@ from tlkit.transfer.auto import decide
 from tlkit.transfer.features import cut, estimate_bytes
 from tlkit.transfer.inference import inference
 from tlkit.transfer.options import FinetuneOptions
+from tlkit.transfer.phase import Phase
 from tlkit.transfer.photos import read_photos
-from tlkit.transfer.plans import Phase, Plan, plan
+from tlkit.transfer.plans import Plan, plan
 
 PHOTOS = 8  # timed
 SECONDS = 6.0  # of importing, building and tracing, beside what grows with the photos

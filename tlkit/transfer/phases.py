@@ -19,7 +19,8 @@ from tlkit.transfer.loop import Training
 from tlkit.transfer.lr_finder import Find, Finds
 from tlkit.transfer.mix import mixer
 from tlkit.transfer.options import WEIGHT_DECAY
-from tlkit.transfer.plans import Phase, plan
+from tlkit.transfer.phase import Phase
+from tlkit.transfer.plans import plan
 from tlkit.transfer.schedule import Schedule
 from tlkit.transfer.source import Source, cached_source, pixel_source
 from tlkit.transfer.sweep import sweep

@@ -18,7 +18,8 @@ from tlkit.progress import Progress
 from tlkit.transfer.head_trials import Fold, Outcome, Setting, Training, dealt, epochs_of, measured
 from tlkit.transfer.interrupt import stopping_softly
 from tlkit.transfer.options import WEIGHT_DECAY, FinetuneOptions
-from tlkit.transfer.plans import FAST, Plan, plan
+from tlkit.transfer.phase import FAST
+from tlkit.transfer.plans import Plan, plan
 
 if TYPE_CHECKING:
     from tlkit.transfer.job import Prepared
