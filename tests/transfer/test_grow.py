@@ -154,6 +154,8 @@ def test_the_strategy_is_the_parents_behind_a_head_where_that_is_new(strategy, s
         ("weights", "imagenet", "--weights imagenet contradicts --from: lenet was begun without --weights"),
         ("dropout", 0.5, "--dropout 0.5 contradicts --from: lenet was begun without --dropout"),
         ("base_input", "0..1", "--base-input 0..1 contradicts --from"),
+        ("head_width", 64, "--head-width 64 contradicts --from: lenet was begun without --head-width"),
+        ("decode", "scaled", "--decode scaled contradicts --from: lenet has --decode full"),
     ],
 )
 def test_what_contradicts_the_parent_is_refused(run, make_folder, option, value, message):
@@ -166,6 +168,41 @@ def test_what_agrees_with_the_parent_is_not_refused(run, tmp_path):
 
     options = inherit(FinetuneOptions(parent=run, data=tmp_path, base="lenet5", input_size=28, freeze="last:1"))
     assert (options.base, options.head, options.freeze) == ("lenet5", "original", "last:1")
+
+
+def test_the_hidden_layer_and_the_decoding_are_the_parents(run, tmp_path):
+    from tlkit.transfer.grow import inherit
+
+    manifest = read_manifest(run)
+    write_manifest(
+        run,
+        {
+            **manifest,
+            "options": {**manifest["options"], "head_width": 64},
+            "preprocess": {**manifest["preprocess"], "decode": "scaled"},
+        },
+    )
+    for given in ({}, {"head_width": 64, "decode": "scaled"}):
+        options = inherit(FinetuneOptions(parent=run, data=tmp_path, **given))
+        assert (options.head_width, options.decode) == (64, "scaled")
+    with pytest.raises(OptionError, match="--head-width 32 contradicts --from: lenet has --head-width 64"):
+        inherit(FinetuneOptions(parent=run, data=tmp_path, head_width=32))
+
+
+def test_more_photos_that_a_table_lists_are_refused(run, tmp_path):
+    (tmp_path / "labels.csv").write_text("path,label\n")
+    with pytest.raises(DataError, match="labels.csv is a file, and --from takes more photos from a folder alone. Give"):
+        finetune(FinetuneOptions(parent=run, data=tmp_path / "labels.csv"))
+
+
+def test_a_plan_shows_what_growing_would_do(run, tmp_path, capsys):
+    crosses(tmp_path / "more/cross", 12)
+    given = ["finetune", "--from", str(run), "--runs", str(tmp_path / "none"), "--data", str(tmp_path / "more")]
+    assert main([*given, "--plan", "--json"]) == 0
+    (plan,) = json.loads(capsys.readouterr().out)["plans"]
+    assert plan["strategy"] == "head-then:none"
+    assert plan["stages"][-1]["parameters"] == 11 * 85, "a class more"
+    assert not (tmp_path / "none").exists()
 
 
 def test_a_parent_that_can_not_grow_is_refused(run, make_folder, tmp_path):

@@ -59,6 +59,11 @@ def inspect(
     if not 1 <= input_size <= MAX_INPUT_SIZE:
         raise OptionError(f"--input-size takes 1 to {MAX_INPUT_SIZE}, not {input_size}.")
     progress, root = progress or Progress(), Path(root).expanduser()
+    if root.is_file():
+        raise DataError(
+            f"{root} is a file, and tlkit inspect looks at folders alone. Give it a folder with one folder of photos "
+            "per class."
+        )
     seen: dict[Path, _Seen] = {}
 
     def read(path: Path) -> bytes:
