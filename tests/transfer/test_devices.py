@@ -117,7 +117,7 @@ def test_a_run_on_two_devices_is_that_of_one(tmp_path, make_folder):
     assert two["log_loss"] == pytest.approx(one["log_loss"], abs=1e-4)
 
 
-@pytest.mark.parametrize("base", ["lenet5", "keras:MobileNetV2"])
+@pytest.mark.parametrize("base", ["mobilenet_v2", "keras:MobileNetV2"])
 def test_devices_start_behind_the_checks_and_before_anything_is_computed(tmp_path, monkeypatch, make_folder, base):
     done = []
     monkeypatch.setattr(devices, "start", lambda count, progress: done.append("devices"))
@@ -130,6 +130,6 @@ def test_devices_start_behind_the_checks_and_before_anything_is_computed(tmp_pat
     assert done == []
     with pytest.raises(DataError, match="There is no folder"):
         found_out(options, Progress())
-    assert done == (["plan"] if base == "lenet5" else ["devices", "plan"])
+    assert done == (["plan"] if base == "mobilenet_v2" else ["devices", "plan"])
     found_out(replace(options, data=make_folder(each=4)), Progress())
-    assert done.count("devices") == (1 if base == "lenet5" else 2)
+    assert done.count("devices") == (1 if base == "mobilenet_v2" else 2)

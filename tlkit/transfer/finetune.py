@@ -113,8 +113,7 @@ def resume(
 
     Raises:
         RunError: there is nothing to go on with, or another process is at it.
-        OptionError: a callback can't work.
-        TlkitError: the photos or the weights have changed since.
+        TlkitError: the photos or the weights have changed since, or a callback can't work.
     """
     progress = progress or Progress()
     _check_callbacks(callbacks)
