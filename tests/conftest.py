@@ -170,6 +170,15 @@ def run_folder(tmp_path_factory):
     return finetune(FinetuneOptions(base="lenet5", epochs=8, runs=runs, name="lenet"))
 
 
+def with_several_labels(manifest):
+    """A manifest as it would be if its photos could have several labels each."""
+    split = {
+        part: [{"path": one["path"], "labels": [one["label"]], "sha256": one["sha256"]} for one in photos]
+        for part, photos in manifest["split"].items()
+    }
+    return {**manifest, "task": "multi_label", "split": split, "thresholds": [0.5] * len(manifest["classes"])}
+
+
 @pytest.fixture
 def run(run_folder, tmp_path):
     """A copy of the trained run, in `<tmp>/runs/lenet`."""

@@ -87,6 +87,7 @@ LIGHT = (
     "tlkit/models/registry.py",
     "tlkit/models/table.py",
     "tlkit/transfer/backend.py",
+    "tlkit/transfer/begin.py",
     "tlkit/transfer/devices.py",
     "tlkit/transfer/options.py",
     "tlkit/transfer/phase.py",

@@ -20,7 +20,7 @@ from tlkit.progress import Screen
 from tlkit.suspects import Suspect, Suspects, find_suspects, found_again, save_csv
 from tlkit.suspects_page import save_page
 
-from .conftest import scene
+from .conftest import scene, with_several_labels
 
 
 def swap(run, count, seed=0, split=None):
@@ -118,7 +118,7 @@ def test_photos_of_training_are_looked_at_when_asked(run):
 
 def test_multi_label_runs_are_refused(run):
     manifest = json.loads((run / "run.json").read_text())
-    (run / "run.json").write_text(json.dumps({**manifest, "task": "multi_label"}))
+    (run / "run.json").write_text(json.dumps(with_several_labels(manifest)))
     with pytest.raises(RunError, match=r"may have several labels each \(multi_label\).* Name another run"):
         find_suspects(run)
 

@@ -40,7 +40,7 @@ def test_its_metadata_asks_for_nothing_that_breaks_the_environment(wheel):
     requires = [line.partition(": ")[2] for line in text.splitlines() if line.startswith("Requires-Dist")]
     assert not [line for line in requires if line.startswith(("tflite-runtime", "tensorrt", "tensorflow-cpu"))]
     extras = {line.partition(": ")[2] for line in text.splitlines() if line.startswith("Provides-Extra")}
-    assert extras == {"compress", "data", "jax", "onnx", "plot", "dev", "golden", "all"}
+    assert extras == {"compress", "data", "fast", "jax", "onnx", "plot", "tune", "dev", "golden", "all"}
     assert "Requires-Python: >=3.11" in text
 
 

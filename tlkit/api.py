@@ -181,8 +181,7 @@ def finetune(
         chosen["runs"] = Path(chosen["runs"])
     arrays = None
     if x is not None or y is not None or validation_data is not None or test_data is not None:
-        if str(data) != "digits":
-            raise OptionError(f"Give either data, here {data}, or x and y.")
+        _check_arrays_alone(data, chosen["parent"])
         from tlkit.data.arrays import arrays_from
 
         names = None if isinstance(classes, int) else classes
@@ -192,6 +191,16 @@ def finetune(
     chosen["classes"] = classes if isinstance(classes, int) else None
     made = FinetuneOptions(base=base, data=data, **chosen)
     return Run(finetune(made, progress or default_progress(), arrays, callbacks))
+
+
+def _check_arrays_alone(data: str | Path, parent: str | Path | None) -> None:
+    if str(data) != "digits":
+        raise OptionError(f"Give either data, here {data}, or x and y.")
+    if parent is not None:
+        raise OptionError(
+            f"parent={str(parent)!r} goes on with more photos in a folder, not with x and y. Save them as files and "
+            "give their folder as data, or leave parent out."
+        )
 
 
 def resume(

@@ -20,6 +20,7 @@ from tlkit.tables import csv_text
 
 CSV = "suspects.csv"
 PAGE = "suspects.html"
+_LIMIT = "leave --train out"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,7 +118,7 @@ def found_again(folder: Path, suspects: Sequence[Suspect], data: str | Path | No
         DataError: photos have moved, and `data` does not hold them.
     """
     photos = [Photo(one.path, 0, one.sha256) for one in suspects]
-    root, photos = find_again(read_manifest(folder), photos, data, run=folder)
+    root, photos = find_again(read_manifest(folder), photos, data, run=folder, limit=_LIMIT)
     return root, tuple(replace(one, path=photo.path) for one, photo in zip(suspects, photos, strict=True))
 
 
@@ -172,7 +173,7 @@ def _classify(
     folder: Path, manifest: dict[str, Any], photos: Sequence[Photo], data: str | Path | None, progress: Progress
 ) -> np.ndarray:
     """Returns `[photos, classes]` probabilities from the run's model."""
-    root, photos = find_again(manifest, photos, data, run=folder)
+    root, photos = find_again(manifest, photos, data, run=folder, limit=_LIMIT)
     found = [np.empty((0, len(manifest["classes"])), np.float32)]
     with open_classifier(folder) as classifier, progress.bar("Running the model", len(photos)) as bar:
         pixels = Pixels(root, photos, classifier.spec)

@@ -118,3 +118,10 @@ def test_it_imports_neither_tensorflow_nor_scipy(folder):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stderr.splitlines()[-1] == "[]"
+
+
+def test_a_table_is_not_looked_at(tmp_path, capsys):
+    (tmp_path / "labels.csv").write_text("path,label\n")
+    assert main(["inspect", str(tmp_path / "labels.csv")]) == 1
+    said = capsys.readouterr().err
+    assert "labels.csv is a file, and tlkit inspect looks at folders alone. Give it a folder with one folder" in said

@@ -116,6 +116,8 @@ def test_what_later_commands_need_is_kept_in_the_run(tmp_path):
     (moved / "verification" / photos.train[0].path).unlink()
     with pytest.raises(DataError, match=r"1 of 6 images are not in .*verification: .* 200 training images: --calib"):
         find_again(manifest, photos.train, None, run=moved)
+    with pytest.raises(DataError, match="200 training images: leave --train out"):
+        find_again(manifest, photos.train, None, run=moved, limit="leave --train out")
     assert list((tmp_path / "runs" / ".tlkit").iterdir()) == []
 
 

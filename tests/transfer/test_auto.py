@@ -1,13 +1,16 @@
 """`--freeze auto`: few photos that are like those of the weights keep the stages, others thaw them."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
-from tlkit.errors import OptionError
+from tlkit.errors import OptionError, WeightsError
 from tlkit.manifest import read_manifest
 from tlkit.models import registry
 from tlkit.progress import Progress
-from tlkit.transfer import auto
+from tlkit.transfer import auto, forecast
 from tlkit.transfer.features import cut
 from tlkit.transfer.finetune import finetune, resume
 from tlkit.transfer.forecast import foresee
@@ -167,3 +170,36 @@ def test_a_forecast_leaves_nothing_behind(tmp_path, make_folder, own_cache, pret
 def test_a_forecast_refuses_what_training_refuses(make_folder, pretrained):
     with pytest.raises(OptionError, match="--classes 7 was given"):
         foresee(FinetuneOptions(**{**vars(pretrained), "data": make_folder(each=6), "classes": 7}))
+
+
+def test_a_forecast_refuses_what_cannot_be_tuned_or_loaded(tmp_path, make_folder, pretrained):
+    values = {**vars(pretrained), "data": make_folder(each=6)}
+    with pytest.raises(OptionError, match="--tune 5 tries heads on the output of frozen stages"):
+        foresee(FinetuneOptions(**{**values, "freeze": "none", "tune": 5}))
+    with pytest.raises(WeightsError, match="There is no weights file .*gone.h5"):
+        foresee(FinetuneOptions(**{**values, "weights": tmp_path / "gone.h5"}))
+
+
+def test_a_forecast_counts_what_comes_before_training(make_folder, pretrained, monkeypatch):
+    monkeypatch.setattr(forecast, "_speed", lambda *args: forecast._Speed(decode=0.0, forward=0.01))
+    values = {**vars(pretrained), "data": make_folder(each=6), "freeze": "head-then:none", "batch_size": 4}
+
+    def seconds(**given):
+        (found,) = foresee(FinetuneOptions(**{**values, **given}))
+        return found.seconds
+
+    whole = seconds(learning_rate=1e-3)
+    # 100 steps of 4 photos for each of two phases: the second trains all, the first a head that costs next to nothing.
+    assert seconds(learning_rate="auto") - whole == pytest.approx(3 * 0.01 * 100 * 4, rel=0.05)
+    assert seconds(learning_rate=1e-3, tune=30) - whole == pytest.approx(15)
+
+
+def test_a_plan_of_bad_options_does_not_wait_for_keras(tmp_path):
+    code = (
+        "import sys; from tlkit.cli.main import main; "
+        f"code = main(['finetune', '--base', 'lenet5', '--data', {str(tmp_path / 'gone')!r}, '--plan']); "
+        "print(code, 'keras' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["1", "False"]
+    assert "There is no folder" in done.stderr

@@ -135,6 +135,8 @@ def test_they_are_refused_before_anything_is_trained(digits):
     with pytest.raises(OptionError, match="ReduceLROnPlateau can't work"):
         tlkit.finetune(**digits, callbacks=[keras.callbacks.ReduceLROnPlateau()])
     assert list(digits["runs"].iterdir()) == before
+    with pytest.raises(OptionError, match="ReduceLROnPlateau can't work"):
+        tlkit.resume("none", digits["runs"], callbacks=[keras.callbacks.ReduceLROnPlateau()])
 
 
 def test_without_callbacks_nothing_is_called():

@@ -4,15 +4,19 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 
 import keras
 import numpy as np
 import pytest
 
-from tlkit.errors import OptionError
+from tlkit.errors import DataError, OptionError
 from tlkit.manifest import read_manifest
 from tlkit.progress import Progress
 from tlkit.transfer import devices
+from tlkit.transfer.begin import found_out
+from tlkit.transfer.options import FinetuneOptions
+from tlkit.transfer.plans import plan
 
 from ..conftest import ROOT
 
@@ -111,3 +115,21 @@ def test_a_run_on_two_devices_is_that_of_one(tmp_path, make_folder):
     one, two = (read_manifest(run)["metrics"]["val"] for run in runs.values())
     assert two["per_class"] == one["per_class"]
     assert two["log_loss"] == pytest.approx(one["log_loss"], abs=1e-4)
+
+
+@pytest.mark.parametrize("base", ["mobilenet_v2", "keras:MobileNetV2"])
+def test_devices_start_behind_the_checks_and_before_anything_is_computed(tmp_path, monkeypatch, make_folder, base):
+    done = []
+    monkeypatch.setattr(devices, "start", lambda count, progress: done.append("devices"))
+    monkeypatch.setattr("tlkit.transfer.begin.plan", lambda options: (done.append("plan"), plan(options))[1])
+    options = FinetuneOptions(
+        base=base, input_size=32, weights="none", freeze="none", devices=2, data=tmp_path / "gone"
+    )
+    with pytest.raises(OptionError, match="--epochs must be"):
+        found_out(replace(options, epochs=0), Progress())
+    assert done == []
+    with pytest.raises(DataError, match="There is no folder"):
+        found_out(options, Progress())
+    assert done == (["plan"] if base == "mobilenet_v2" else ["devices", "plan"])
+    found_out(replace(options, data=make_folder(each=4)), Progress())
+    assert done.count("devices") == (1 if base == "mobilenet_v2" else 2)

@@ -17,6 +17,8 @@ from tlkit.transfer.grow import strategy_for
 from tlkit.transfer.options import FinetuneOptions
 from tlkit.transfer.start import grown_model
 
+from ..conftest import with_several_labels
+
 
 class Said(Progress):
     def __init__(self):
@@ -154,6 +156,8 @@ def test_the_strategy_is_the_parents_behind_a_head_where_that_is_new(strategy, s
         ("weights", "imagenet", "--weights imagenet contradicts --from: lenet was begun without --weights"),
         ("dropout", 0.5, "--dropout 0.5 contradicts --from: lenet was begun without --dropout"),
         ("base_input", "0..1", "--base-input 0..1 contradicts --from"),
+        ("head_width", 64, "--head-width 64 contradicts --from: lenet was begun without --head-width"),
+        ("decode", "scaled", "--decode scaled contradicts --from: lenet has --decode full"),
     ],
 )
 def test_what_contradicts_the_parent_is_refused(run, make_folder, option, value, message):
@@ -166,6 +170,43 @@ def test_what_agrees_with_the_parent_is_not_refused(run, tmp_path):
 
     options = inherit(FinetuneOptions(parent=run, data=tmp_path, base="lenet5", input_size=28, freeze="last:1"))
     assert (options.base, options.head, options.freeze) == ("lenet5", "original", "last:1")
+
+
+def test_the_hidden_layer_and_the_decoding_are_the_parents(run, tmp_path):
+    from tlkit.transfer.grow import inherit
+
+    manifest = read_manifest(run)
+    write_manifest(
+        run,
+        {
+            **manifest,
+            "options": {**manifest["options"], "head_width": 64},
+            "preprocess": {**manifest["preprocess"], "decode": "scaled"},
+        },
+    )
+    for given in ({}, {"head_width": 64, "decode": "scaled"}):
+        options = inherit(FinetuneOptions(parent=run, data=tmp_path, **given))
+        assert (options.head_width, options.decode) == (64, "scaled")
+    with pytest.raises(OptionError, match="--head-width 32 contradicts --from: lenet has --head-width 64"):
+        inherit(FinetuneOptions(parent=run, data=tmp_path, head_width=32))
+
+
+def test_more_photos_that_a_table_lists_are_refused(run, tmp_path):
+    (tmp_path / "labels.csv").write_text("path,label\n")
+    with pytest.raises(DataError, match="labels.csv is a file, and --from takes more photos from a folder alone. Give"):
+        finetune(FinetuneOptions(parent=run, data=tmp_path / "labels.csv"))
+
+
+def test_a_plan_shows_what_growing_would_do(run, tmp_path, capsys):
+    crosses(tmp_path / "more/cross", 12)
+    given = ["finetune", "--from", str(run), "--runs", str(tmp_path / "none"), "--data", str(tmp_path / "more")]
+    assert main([*given, "--plan", "--json"]) == 0
+    (plan,) = json.loads(capsys.readouterr().out)["plans"]
+    assert plan["strategy"] == "head-then:none"
+    parent = keras.saving.load_model(run / "model.keras", compile=False)
+    new_class = parent.get_layer("head_logits").kernel.shape[0] + 1
+    assert sum(stage["parameters"] for stage in plan["stages"]) == parent.count_params() + new_class
+    assert not (tmp_path / "none").exists()
 
 
 def test_a_parent_that_can_not_grow_is_refused(run, make_folder, tmp_path):
@@ -188,7 +229,7 @@ def test_a_parent_that_can_not_grow_is_refused(run, make_folder, tmp_path):
         ({"schema": 2}, "was written by a newer tlkit .schema 2"),
         ({"options": {}}, r"made by another version of tlkit \(0.1.0"),
         ({"stages": ["stem"]}, "in which lenet5 has other stages"),
-        ({"task": "multi_label"}, "can't grow: its photos have several labels each"),
+        (with_several_labels(manifest), "can't grow: its photos have several labels each"),
         ({"compression": {"method": "prune"}}, "can't grow: its model is compressed"),
         ({"data": {**manifest["data"], "kind": "arrays"}}, "can't grow: it was not trained on a folder of photos"),
     ):

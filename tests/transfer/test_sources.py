@@ -15,8 +15,12 @@ from tlkit.data.digits import digits_folder
 from tlkit.errors import DataError, OptionError, RunError
 from tlkit.manifest import read_manifest
 from tlkit.progress import Progress
+from tlkit.suspects import find_suspects
 from tlkit.transfer import checkpoint as checkpoints
 from tlkit.transfer import loop
+from tlkit.transfer.options import FinetuneOptions
+from tlkit.transfer.plans import plan
+from tlkit.transfer.record import recorded_photos
 
 from ..conftest import coloured
 
@@ -95,6 +99,14 @@ def run_accuracy(run):
     return run.manifest["metrics"]["test"]["accuracy"]
 
 
+def test_suspects_among_training_images_that_a_run_did_not_keep(tmp_path):
+    run = tlkit.finetune(x=X, y=Y, runs=tmp_path / "runs", **{**SMALL, "epochs": 1})
+    assert find_suspects(run.folder, train=True).images["train"] == 24
+    (run.folder / "verification" / run.manifest["split"]["train"][0]["path"]).unlink()
+    with pytest.raises(DataError, match="1 of 24 images are not in .* 200 training images: leave --train out"):
+        find_suspects(run.folder, train=True)
+
+
 def records_of(root, path):
     """Writes photos of class folders as TFRecord."""
     import tensorflow as tf
@@ -151,7 +163,13 @@ def interrupted(tmp_path, monkeypatch, **given):
 def test_a_run_from_arrays_goes_on_with_them(tmp_path, monkeypatch):
     more = {"validation_data": (X[:6] // 2, Y[:6])}
     whole = tlkit.finetune(x=X, y=Y, name="whole", runs=tmp_path / "runs", **more, **SMALL)
-    folder = interrupted(tmp_path, monkeypatch, x=X, y=Y, **more)
+    told = []
+    monkeypatch.setattr(Progress, "say", lambda self, text: told.append(text))
+    folder = interrupted(tmp_path, monkeypatch, x=X, y=Y, progress=Progress(), **more)
+    assert "What was trained is kept. Go on with: tlkit.resume('a', x=the same array) in Python" in told
+    assert recorded_photos(folder, read_manifest(folder), plan(FinetuneOptions(data="x", **SMALL)), None, X).kind == (
+        "splits"
+    )
     with pytest.raises(
         OptionError, match=r"begun from arrays, which no run keeps. .*: tlkit.resume\('a', x=the same ar"
     ):
@@ -187,6 +205,7 @@ def test_a_run_from_a_table_goes_on_with_the_same_command(folder, tmp_path, monk
         ({"y": Y}, "x and y go together"),
         ({"test_data": (X, Y)}, "x and y go together"),
         ({"data": "photos", "x": X, "y": Y}, "Give either data, here photos, or x and y"),
+        ({"x": X, "y": Y, "parent": "a"}, "parent='a' goes on with more photos in a folder, not with x and y. Save"),
         ({"x": X, "y": Y, "validation_data": X}, r"validation_data takes a pair: \(x, y\)"),
         ({"x": X, "y": Y, "test_data": (X,)}, r"test_data takes a pair: \(x, y\)"),
         (

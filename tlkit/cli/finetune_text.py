@@ -17,11 +17,13 @@ def print_plan(options: "FinetuneOptions", as_json: bool) -> int:
     from tlkit.lazy import import_keras
     from tlkit.progress import Screen
     from tlkit.sizes import size_text, time_text
+    from tlkit.transfer.begin import found_out
 
-    import_keras()
-    from tlkit.transfer.forecast import foresee
+    begun = found_out(options, Screen())
+    import_keras()  # only now that the input is known to be good
+    from tlkit.transfer.forecast import forecasts
 
-    found = foresee(options, Screen())
+    found = forecasts(begun.options, begun.decided, begun.photos)
     if as_json:
         print_json({"plans": [one.to_dict() for one in found]})
         return 0

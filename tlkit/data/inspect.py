@@ -59,6 +59,7 @@ def inspect(
     if not 1 <= input_size <= MAX_INPUT_SIZE:
         raise OptionError(f"--input-size takes 1 to {MAX_INPUT_SIZE}, not {input_size}.")
     progress, root = progress or Progress(), Path(root).expanduser()
+    _check_no_file(root)
     seen: dict[Path, _Seen] = {}
 
     def read(path: Path) -> bytes:
@@ -92,6 +93,14 @@ def inspect(
         flat=tuple(path for path, one in zip(paths, looks, strict=True) if one.look.flat),
         turned=sum(one.turned for one in looks),
     )
+
+
+def _check_no_file(root: Path) -> None:
+    if root.is_file():
+        raise DataError(
+            f"{root} is a file, and tlkit inspect looks at folders alone. Give it a folder with one folder of photos "
+            "per class."
+        )
 
 
 def _counts(folder: Folder) -> dict[str, dict[str, int]]:

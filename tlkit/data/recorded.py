@@ -35,6 +35,7 @@ def find_again(
     *,
     run: Path | None = None,
     option: str = "--data",
+    limit: str = "--calibration takes no more",
 ) -> tuple[Path, list[Photo]]:
     """Returns a root and photos with paths below it, every file's hash checked.
 
@@ -44,6 +45,7 @@ def find_again(
         new_root: Where they are now, under whatever names; None when nothing has moved.
         run: Its folder, in which images from arrays are.
         option: That says `new_root`, for messages.
+        limit: What follows from a run's keeping few of its training images, when it was trained on arrays; likewise.
 
     Raises:
         DataError: some are missing or changed; the message names them and says what to do.
@@ -64,7 +66,7 @@ def find_again(
             if manifest["data"].get("kind") == "arrays":
                 raise DataError(
                     f"{len(lost)} of {len(photos)} images are not in {root}: {some(lost, 3)}. A run from arrays keeps "
-                    f"what was not trained on, and {DEFAULT_CALIBRATION} training images: --calibration takes no more."
+                    f"what was not trained on, and {DEFAULT_CALIBRATION} training images: {limit}."
                 )
             raise DataError(
                 f"{len(lost)} of {len(photos)} photos of this run are not in {root} any more, or have changed: "

@@ -17,7 +17,6 @@ from tlkit.manifest import (
     ARTIFACTS,
     CHECKPOINTS,
     NAME,
-    check_place,
     create_run,
     locate_run,
     read_manifest,
@@ -25,10 +24,10 @@ from tlkit.manifest import (
     write_manifest,
 )
 from tlkit.progress import Progress
-from tlkit.transfer import devices, grow, tune
+from tlkit.transfer import grow, tune
 from tlkit.transfer.backend import check_same_backend
+from tlkit.transfer.begin import found_out, start_devices
 from tlkit.transfer.options import FinetuneOptions
-from tlkit.transfer.photos import check_weights_file, read_photos, tell
 from tlkit.transfer.plans import Choice, plan
 from tlkit.transfer.record import (
     can_resume,
@@ -68,31 +67,13 @@ def finetune(
         TlkitError: bad input of any kind; nothing is left behind then, unless training had begun.
     """
     progress = progress or Progress()
-    _start_devices(options, progress)
-    if options.parent is not None:
-        options, freeze = grow.inherit(options), options.freeze
-    decided = plan(options)
-    check_place(options.runs, options.name)
-    check_weights_file(decided)
-    if options.tune:
-        tune.check(options, decided)
-    for remark in decided.architecture.remarks:
-        progress.say(remark)
-    found = None
-    if options.parent is None:
-        photos = read_photos(options, decided, progress, arrays)
-    else:
-        grow.check_parent(options, decided)
-        found = grow.read_more(options, progress)
-        options, photos = grow.settle(options, found, given=freeze), found.photos
-        decided = plan(options)
-        tell(photos, options, progress)
+    _check_callbacks(callbacks)
+    begun = found_out(options, progress, arrays)
+    options, decided, found = begun.options, begun.decided, begun.grown
     import_keras()  # only now that the input is known to be good
     from tlkit.transfer import job
-    from tlkit.transfer.callbacks import check_callbacks
 
-    check_callbacks(callbacks)
-    prepared = replace(job.prepare(options, decided, photos, progress), callbacks=tuple(callbacks))
+    prepared = replace(job.prepare(options, decided, begun.photos, progress), callbacks=tuple(callbacks))
     data_name = Path(options.data).resolve().name if decided.own_data else str(options.data)
     tuning = {}
     if options.tune:
@@ -132,9 +113,10 @@ def resume(
 
     Raises:
         RunError: there is nothing to go on with, or another process is at it.
-        TlkitError: the photos or the weights have changed since.
+        TlkitError: the photos or the weights have changed since, or a callback can't work.
     """
     progress = progress or Progress()
+    _check_callbacks(callbacks)
     folder = find_unfinished(name, runs)
     with exclusive(folder):
         sweep(runs)
@@ -149,7 +131,7 @@ def resume(
         # `auto` stays what it was, whatever machine this is.
         recorded = manifest.get("precision", {"trained": "float32", "why": ""})
         options = replace(options, precision=recorded["trained"])
-        _start_devices(options, progress)
+        start_devices(options, progress)
         decided = plan(options, Choice.from_manifest(manifest["freeze"]))
         check_base(folder, manifest, decided)
         photos = recorded_photos(folder, manifest, decided, data, x)
@@ -170,11 +152,11 @@ def resume(
     return folder
 
 
-def _start_devices(options: FinetuneOptions, progress: Progress) -> None:
-    devices.check(options.devices)
-    if options.devices != 1:
-        import_keras()
-        devices.start(options.devices, progress)
+def _check_callbacks(callbacks: Sequence[Any]) -> None:
+    if callbacks:  # else Keras is not imported yet
+        from tlkit.transfer.callbacks import check_callbacks
+
+        check_callbacks(callbacks)
 
 
 def resume_or_begin(values: dict[str, Any], given: dict[str, Any], progress: Progress) -> Path:
@@ -235,16 +217,23 @@ def _train(
         write_manifest(folder, manifest)
     except KeyboardInterrupt:
         if (folder / NAME).exists():
-            progress.say(f"{folder} can be gone on with: tlkit finetune --resume --name {folder.name}")
+            progress.say(f"{folder} can be gone on with: {_how_to_go_on(folder, manifest)}")
         raise
     except BaseException as err:
         kept = any((folder / CHECKPOINTS).glob("*.npz")) and not isinstance(err, DivergedError)
         if created and not kept:
             shutil.rmtree(folder, ignore_errors=True)
         elif kept and not isinstance(err, CheckpointError):
-            progress.say(f"What was trained is kept. Go on with: tlkit finetune --resume --name {folder.name}")
+            progress.say(f"What was trained is kept. Go on with: {_how_to_go_on(folder, manifest)}")
         raise
     if manifest["schedule"]["interrupted"]:
-        progress.say(f"Stopped early. Go on with: tlkit finetune --resume --name {folder.name}")
+        progress.say(f"Stopped early. Go on with: {_how_to_go_on(folder, manifest)}")
     else:
         shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
+
+
+def _how_to_go_on(folder: Path, manifest: dict[str, Any]) -> str:
+    """Returns what to type. The command line has no arrays."""
+    if manifest["data"]["kind"] == "arrays":
+        return f"tlkit.resume({folder.name!r}, x=the same array) in Python"
+    return f"tlkit finetune --resume --name {folder.name}"

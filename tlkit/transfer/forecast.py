@@ -16,15 +16,17 @@ from tlkit.models import registry
 from tlkit.models.accounting import summarize
 from tlkit.progress import Progress
 from tlkit.transfer.auto import decide
+from tlkit.transfer.begin import found_out
 from tlkit.transfer.features import cut, estimate_bytes
 from tlkit.transfer.inference import inference
+from tlkit.transfer.lr_finder import STEPS
 from tlkit.transfer.options import FinetuneOptions
 from tlkit.transfer.phase import Phase
-from tlkit.transfer.photos import read_photos
 from tlkit.transfer.plans import Plan, plan
 
 PHOTOS = 8  # timed
 SECONDS = 6.0  # of importing, building and tracing, beside what grows with the photos
+TRIAL = 0.5  # seconds of one setting of --tune
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,7 +131,7 @@ def _forecast(
         parameters[stage] = parameters.get(stage, 0) + layer.parameters
         macs[stage] = macs.get(stage, 0) + layer.macs
     text = "all-but-head" if decided.undecided else decided.freeze.text
-    costs = [_phase(model, phase, photos, macs, speed) for phase in decided.phases]
+    costs = [_phase(model, phase, options.batch_size, photos, macs, speed) for phase in decided.phases]
     return Forecast(
         strategy=decided.choice.strategy if decided.choice else text,
         condition=condition,
@@ -138,7 +140,7 @@ def _forecast(
             _stage(name, index, parameters.get(name, 0), decided, options)
             for index, name in enumerate((*stages, "head"))
         ),
-        seconds=SECONDS + sum(seconds for seconds, _ in costs),
+        seconds=SECONDS + TRIAL * (options.tune or 0) + sum(seconds for seconds, _ in costs),
         cache_bytes=sum(size for _, size in costs),
     )
 
@@ -157,17 +159,18 @@ def _stage(name: str, index: int, parameters: int, decided: Plan, options: Finet
 
 
 def _phase(
-    model: keras.Model, phase: Phase, photos: PhotoSet, macs: dict[str, int], speed: _Speed
+    model: keras.Model, phase: Phase, batch_size: int, photos: PhotoSet, macs: dict[str, int], speed: _Speed
 ) -> tuple[float, int]:
     """Returns the seconds of a phase, and the bytes that it caches."""
     whole = max(1, sum(macs.values()))
     frozen = sum(macs.get(stage, 0) for stage in phase.frozen) / whole * speed.forward
     trained = speed.forward - frozen
     train, val = len(photos.train), len(photos.val)
-    epochs = phase.epochs * (3 * trained * train + trained * val)
+    sought = STEPS * batch_size if phase.learning_rate is None else 0  # photos seen while a rate is looked for
+    epochs = phase.epochs * (3 * trained * train + trained * val) + 3 * trained * sought
     parts = cut(model, phase.frozen) if phase.cached else None
     if parts is None:
-        again = phase.epochs * (train + val)
+        again = phase.epochs * (train + val) + sought
         return epochs + frozen * again + speed.decode * (train + len(photos.held_out)), 0
     rows = len(photos.held_out) + train * (phase.views or 1)
     return epochs + (frozen + speed.decode) * rows, estimate_bytes(parts, rows)
@@ -183,7 +186,5 @@ def foresee(options: FinetuneOptions, progress: Progress | None = None) -> list[
     Raises:
         TlkitError: bad input of any kind.
     """
-    progress = progress or Progress()
-    decided = plan(options)
-    photos = read_photos(options, decided, progress)
-    return forecasts(options, decided, photos)
+    begun = found_out(options, progress or Progress())
+    return forecasts(begun.options, begun.decided, begun.photos)

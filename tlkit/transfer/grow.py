@@ -8,7 +8,7 @@ import numpy as np
 
 from tlkit.data.discover import discover
 from tlkit.data.more import Grown, grown
-from tlkit.errors import OptionError, RunError, some
+from tlkit.errors import DataError, OptionError, RunError, some
 from tlkit.manifest import find_run, read_manifest, sha256_of
 from tlkit.preprocess import PreprocessSpec
 from tlkit.progress import Progress
@@ -18,7 +18,7 @@ from tlkit.transfer.record import check_base
 
 MODEL = "model.keras"
 # What is the run's and can't be another: its model is gone on with.
-FIXED = ("base", "base_input", "width", "head", "dropout", "weights")
+FIXED = ("base", "base_input", "width", "head", "head_width", "dropout", "weights")
 
 
 def inherit(options: FinetuneOptions) -> FinetuneOptions:
@@ -38,14 +38,17 @@ def inherit(options: FinetuneOptions) -> FinetuneOptions:
     _check_kind(folder, manifest)
     recorded = manifest.get("options", {})
     spec = PreprocessSpec.from_dict(manifest["preprocess"])
-    if "base" not in recorded or spec != PreprocessSpec(input_size=spec.input_size):
+    if "base" not in recorded or spec != PreprocessSpec(input_size=spec.input_size, decode=spec.decode):
         raise RunError(
             f"{folder} was made by another version of tlkit ({manifest['versions'].get('tlkit')}), which prepares "
             "photos in another way. Go on with that one, or train again."
         )
     theirs = {name: recorded.get(name) for name in FIXED}
-    theirs |= {"head": manifest["head"], "input_size": spec.input_size}
-    said = options.to_dict()
+    theirs |= {"head": manifest["head"], "input_size": spec.input_size, "decode": spec.decode}
+    theirs["head_width"] = theirs["head_width"] or None
+    # Their defaults can't be told from what was given, and say nothing.
+    said = options.to_dict() | {"head_width": options.head_width or None}
+    said["decode"] = None if options.decode == FinetuneOptions.decode else options.decode
     for name, value in theirs.items():
         given = said[name]
         if given is not None and str(given) != str(value):
@@ -57,6 +60,7 @@ def inherit(options: FinetuneOptions) -> FinetuneOptions:
             )
     freeze = options.freeze or strategy_for(manifest["freeze"], new_classes=False)
     theirs["weights"] = None  # they are the run's own
+    theirs["head_width"] = theirs["head_width"] or FinetuneOptions.head_width
     return replace(options, **theirs, parent=str(folder), freeze=freeze)
 
 
@@ -96,6 +100,11 @@ def read_more(options: FinetuneOptions, progress: Progress) -> Grown:
     """
     manifest = read_manifest(Path(str(options.parent)))
     root = Path(options.data).expanduser()
+    if root.is_file():
+        raise DataError(
+            f"{root} is a file, and --from takes more photos from a folder alone. Give --data a folder with one "
+            "folder of photos per class."
+        )
     more = discover(root, strict=options.strict, least=1, progress=progress)
     found = grown(manifest, more, old_root=options.parent_data, seed=options.seed)
     count = len(found.photos.classes)

@@ -191,7 +191,7 @@ def recorded_photos(
     train, val, test = (tuple(next(rest) for _ in part) for part in splits.values())
     return PhotoSet(
         root=root,
-        kind=manifest["data"]["kind"],
+        kind="classes" if manifest["data"]["kind"] == "classes" else "splits",
         classes=tuple(manifest["classes"]),
         train=(*trained, *train),
         val=val,
