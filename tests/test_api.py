@@ -103,3 +103,10 @@ def test_every_argument_of_a_builder_is_a_typed_keyword():
     for name in ("classes", "input_size", "head"):
         del taken[name]
     assert get_type_hints(BuildKeywords) == {**taken, "base_input": str | None}
+
+
+def test_predict_takes_paths_and_says_so(run):
+    with pytest.raises(
+        OptionError, match="predict takes paths of image files, not ndarray. For pixels .* use run.model"
+    ):
+        tlkit.load_run(run).predict([np.zeros((4, 4, 3))])

@@ -199,3 +199,9 @@ def test_a_folder_named_like_a_table_is_a_folder(make_folder):
     os.rename(root, root.with_name("gone"))
     with pytest.raises(DataError, match="The table .*photos.csv can't be read: No such file"):
         find_photos(root)
+
+
+def test_a_column_of_several_labels_is_pointed_to(tmp_path):
+    (tmp_path / "x.csv").write_text("path,labels\na.png,a|b\n")
+    with pytest.raises(DataError, match="A column of several labels needs --multi-label"):
+        find_photos(tmp_path / "x.csv")

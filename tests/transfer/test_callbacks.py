@@ -146,3 +146,8 @@ def test_without_callbacks_nothing_is_called():
     watch.after_batch(0, loss=1.0, accuracy=0.5)
     assert watch.after_epoch({"epoch": 1}) is False
     watch.end([])
+
+
+def test_one_callback_outside_of_a_list_is_refused():
+    with pytest.raises(OptionError, match=r"callbacks takes a list of them: \[CSVLogger\(...\)\]"):
+        check_callbacks(keras.callbacks.CSVLogger("x.csv"))

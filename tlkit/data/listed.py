@@ -123,9 +123,10 @@ def _column(table: Table, names: Sequence[str], what: str) -> int | None:
 
 def _needed(table: Table, names: Sequence[str], what: str) -> int:
     if (column := _column(table, names, what)) is None:
+        hint = " A column of several labels needs --multi-label." if "labels" in table.columns else ""
         raise DataError(
             f"{table.path} has no column for the {what}: one called {', '.join(names[:-1])} or {names[-1]}. Its "
-            f"columns are: {some(map(repr, table.columns), 20)}. The first line must name them."
+            f"columns are: {some(map(repr, table.columns), 20)}. The first line must name them.{hint}"
         )
     return column
 

@@ -27,6 +27,8 @@ def check_callbacks(callbacks: Iterable[Any]) -> None:
     Raises:
         OptionError: one is no Keras callback, or needs what only `fit` has; the message says what to use.
     """
+    if isinstance(callbacks, keras.callbacks.Callback):
+        raise OptionError(f"callbacks takes a list of them: [{type(callbacks).__name__}(...)].")
     for callback in callbacks:
         if not isinstance(callback, keras.callbacks.Callback):
             raise OptionError(f"callbacks takes objects of keras.callbacks, not {callback!r}.")
