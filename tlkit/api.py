@@ -63,9 +63,8 @@ class Run:
         progress = progress or default_progress()
         several = [paths] if isinstance(paths, str | Path) else list(paths)
         if wrong := [one for one in several if not isinstance(one, str | Path)]:
-            raise OptionError(
-                f"predict takes paths of image files, not {type(wrong[0]).__name__}. For pixels in [0, 255] use run.model."
-            )
+            kind = type(wrong[0]).__name__
+            raise OptionError(f"predict takes paths of image files, not {kind}. For pixels in [0, 255] use run.model.")
         classifier = KerasClassifier(self.folder, lambda: self.model)
         return list(predict(classifier, several, top=top, threshold=threshold, progress=progress))
 
