@@ -3,13 +3,14 @@
 import pytest
 
 from tlkit.preprocess import PreprocessSpec
-from tlkit.transfer.options import FinetuneOptions, plan, spec_of
+from tlkit.transfer.options import FinetuneOptions
+from tlkit.transfer.plans import plan
 
 
 @pytest.mark.parametrize("decode", ["full", "scaled"])
 def test_the_spec_of_a_training_has_its_decode(decode):
     options = FinetuneOptions(base="mobilenet_v2", data="photos", weights="none", input_size=96, decode=decode)
-    spec = spec_of(plan(FinetuneOptions.from_dict(options.to_dict())))
+    spec = plan(FinetuneOptions.from_dict(options.to_dict())).spec
     assert spec == PreprocessSpec(input_size=96, decode=decode)
     assert PreprocessSpec.from_dict(spec.to_dict()) == spec
 

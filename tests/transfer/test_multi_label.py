@@ -214,7 +214,7 @@ def test_pairs_of_real_photos_are_learned_with_what_auto_chooses(tmp_path, weigh
         input_size=96,
         multi_label=True,
         class_weight="auto",
-        epochs=10,
+        epochs=30,
         runs=tmp_path / "runs",
     )
     chosen = run.manifest["freeze"]["chosen"]
