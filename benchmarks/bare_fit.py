@@ -30,9 +30,9 @@ from tlkit.data.split import PhotoSet
 from tlkit.models import registry
 from tlkit.preprocess import PreprocessSpec
 from tlkit.progress import Bar, Progress
-from tlkit.transfer.finetune import read_photos
 from tlkit.transfer.loop import Training
 from tlkit.transfer.options import FinetuneOptions
+from tlkit.transfer.photos import read_photos
 from tlkit.transfer.plans import plan
 from tlkit.transfer.schedule import Schedule
 from tlkit.transfer.source import pixel_source
