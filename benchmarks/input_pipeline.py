@@ -15,7 +15,7 @@ import os
 import statistics
 import tempfile
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -46,6 +46,16 @@ def photos_in(folder: Path) -> list[Photo]:
     return [Photo(str(path.relative_to(folder)), 0, path.name) for path in sorted(folder.rglob("*.jpg"))]
 
 
+class Passes:
+    """Iterates anew each time."""
+
+    def __init__(self, pixels: Pixels, batches: list[Batch]) -> None:
+        self.pixels, self.batches = pixels, batches
+
+    def __iter__(self) -> Iterator[object]:
+        return self.pixels.dataset(self.batches)
+
+
 def compare(folder: Path, spec: PreprocessSpec, rounds: int) -> None:
     photos, size = photos_in(folder), spec.input_size
     keras_side = keras.utils.image_dataset_from_directory(
@@ -54,7 +64,7 @@ def compare(folder: Path, spec: PreprocessSpec, rounds: int) -> None:
     # Both are made once, as for a training: making either costs about as much as a hundred photos.
     batches = [Batch(indices) for indices in in_order(len(photos), BATCH)]
     sides: dict[str, Iterable[object]] = {
-        "tlkit": Pixels(folder, photos, spec, keep=False).dataset(batches),
+        "tlkit": Passes(Pixels(folder, photos, spec, keep=False), batches),
         "Keras": keras_side,
     }
     ratios: list[tuple[float, float]] = []

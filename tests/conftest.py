@@ -6,6 +6,7 @@ import io
 import os
 import shutil
 import socket
+import sys
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -33,6 +34,13 @@ def _own_places(tmp_path_factory):
     """No test touches the user's caches."""
     os.environ["TLKIT_CACHE"] = str(tmp_path_factory.mktemp("cache"))
     os.environ["KERAS_HOME"] = str(tmp_path_factory.mktemp("keras"))
+
+
+@pytest.fixture(autouse=True)
+def _same_random_weights():
+    """Random weights are those of the test, whatever ran before it in the same process."""
+    if "keras" in sys.modules:
+        sys.modules["keras"].utils.set_random_seed(0)
 
 
 @pytest.fixture(autouse=True)

@@ -228,7 +228,8 @@ def read_file(path: str | Path) -> bytes:
             raise ImageError("not a file")
         if about.st_size > MAX_BYTES:
             raise ImageError(f"{about.st_size / 2**20:.0f} MiB, the limit is {MAX_BYTES // 2**20} MiB")
-        return Path(path).read_bytes()
+        with open(path, "rb", buffering=0) as file:
+            return file.read()
     except FileNotFoundError as err:
         raise ImageError("no such file") from err
     except OSError as err:

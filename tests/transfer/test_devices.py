@@ -100,6 +100,8 @@ def test_a_run_on_two_devices_is_that_of_one(tmp_path, make_folder):
         "0",
         "--ema",
         "0.9",
+        "--learning-rate",
+        "0.01",
     ]
     common += ["--runs", str(tmp_path / "runs")]
     runs = {}

@@ -131,8 +131,8 @@ def test_a_training_that_was_killed_ends_where_it_would_have_ended(multi_label_f
     monkeypatch.setattr(checkpoints, "_SHARE", 0.0)
     ended = loop.Training._end_epoch
 
-    def dying(self, progress):
-        ended(self, progress)
+    def dying(self, progress, rate):
+        ended(self, progress, rate)
         if self.state.rows[-1]["epoch"] == 1:
             self._save(progress, force=True)
             raise Killed

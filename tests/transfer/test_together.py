@@ -3,7 +3,7 @@
 import pytest
 
 from tlkit.errors import OptionError
-from tlkit.transfer import grow, tune
+from tlkit.transfer import backend, grow, tune
 from tlkit.transfer.options import FinetuneOptions
 from tlkit.transfer.plans import plan
 
@@ -21,7 +21,7 @@ def test_several_labels_are_not_tuned():
 
 
 def test_several_labels_need_tensorflow(monkeypatch):
-    monkeypatch.setenv("KERAS_BACKEND", "jax")
+    monkeypatch.setattr(backend, "keras_backend", lambda: "jax")  # as of a process of its own
     with pytest.raises(OptionError, match="--multi-label needs the TensorFlow backend, and Keras takes 'jax'"):
         plan(options())
 

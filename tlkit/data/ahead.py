@@ -1,4 +1,4 @@
-"""Batches made ahead of their use by a thread, where there is no tf.data."""
+"""Batches made ahead of their use, in threads."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -7,7 +7,8 @@ from typing import TypeVar
 
 Given = TypeVar("Given")
 Made = TypeVar("Made")
-DEPTH = 2  # batches made before they are asked for, as tf.data does
+DEPTH = 3  # batches made before they are asked for
+THREADS = 2  # one may wait for the last photo of a batch, while the other begins the next
 
 
 def ahead(make: Callable[[Given], Made], given: Iterable[Given]) -> Iterator[Made]:
@@ -17,10 +18,10 @@ def ahead(make: Callable[[Given], Made], given: Iterable[Given]) -> Iterator[Mad
     """
     waiting: deque[Future[Made]] = deque()
     items = iter(given)
-    with ThreadPoolExecutor(1, thread_name_prefix="tlkit-ahead") as thread:
+    with ThreadPoolExecutor(THREADS, thread_name_prefix="tlkit-ahead") as threads:
         try:
             for item in items:
-                waiting.append(thread.submit(make, item))
+                waiting.append(threads.submit(make, item))
                 if len(waiting) > DEPTH:
                     yield waiting.popleft().result()
             while waiting:

@@ -5,7 +5,7 @@ So a view can be computed once and cached, computed again in another order, or a
 
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -69,6 +69,13 @@ class Augmentation:
         texts = (f"{self._seed}:{view}:{sha256}".encode() for sha256 in hashes)
         found = [np.frombuffer(hashlib.sha256(text).digest(), "<u4") for text in texts]
         return np.array(found, np.uint32).reshape(-1, KEY)
+
+    def compiled(self, size: int) -> Callable[[Any, Any], Any]:
+        """Returns `apply` for photos of one size, traced once."""
+        import tensorflow as tf
+
+        signature = [tf.TensorSpec((None, size, size, 3), tf.float32), tf.TensorSpec((None, KEY), tf.uint32)]
+        return tf.function(self.apply, input_signature=signature, autograph=False)
 
     def apply(self, pixels: "tf.Tensor", keys: "tf.Tensor") -> "tf.Tensor":
         """Returns views of `[N, S, S, 3]` pixels as float32 in [0, 255]; `keys` are theirs, `[N, 8]` uint32.

@@ -69,7 +69,8 @@ def _jpeg(spec: PreprocessSpec, content: bytes) -> np.ndarray | None:
     """Decodes and resizes an upright colour JPEG; None of any other, and of one that is damaged."""
     import simplejpeg
 
-    if any(mark in content for mark in _METADATA) and _is_turned(content):
+    header = _header(content)
+    if any(mark in header for mark in _METADATA) and _is_turned(content):
         return None
     try:
         height, width, colours, _ = simplejpeg.decode_jpeg_header(content)
@@ -104,6 +105,14 @@ def _buffer(size: int) -> np.ndarray:
     return kept[:size]
 
 
+def _header(content: bytes) -> bytes:
+    """Returns what comes before the first scan: searching all of a large photo would cost a tenth of decoding it."""
+    at = 2
+    while content[at : at + 1] == b"\xff" and content[at + 1 : at + 2] != b"\xda":
+        at += 2 + int.from_bytes(content[at + 2 : at + 4], "big")
+    return content[:at] if content[at : at + 2] == b"\xff\xda" else content
+
+
 def _is_turned(content: bytes) -> bool:
     try:
         with Image.open(io.BytesIO(content), formats=("JPEG",)) as image:
@@ -117,7 +126,11 @@ def _resized(image: Image.Image, box: tuple[float, float, float, float], size: i
     from cykooz_resizer import CropBox, FilterType, ResizeAlg, ResizeOptions, Resizer
 
     if getattr(_own, "size", None) != size:  # a resizer has buffers of its own, so each thread has one
-        _own.size, _own.resizer, _own.target = size, Resizer(), Image.new("CMYK", (size, size))
+        _own.size, _own.resizer, _own.values = size, Resizer(), np.zeros((size, size, 4), np.uint8)
+        _own.target = Image.frombuffer("CMYK", (size, size), _own.values, "raw", "CMYK", 0, 1)  # of the same memory
     algorithm = ResizeAlg.convolution(FilterType.bilinear)
     _own.resizer.resize_pil(image, _own.target, ResizeOptions(resize_alg=algorithm, crop_box=CropBox(*box)))
-    return np.asarray(_own.target)[..., :3]
+    pixels = np.empty((size, size, 3), np.uint8)
+    for channel in range(3):  # four times as fast as all at once
+        pixels[..., channel] = _own.values[..., channel]
+    return pixels

@@ -249,7 +249,7 @@ def _compute(folder: Path, parts: Parts, wanted: Wanted, shape: tuple[int, ...],
         pixels = Pixels(wanted.root, wanted.plain + wanted.viewed, wanted.spec, keep=False)
         title = "Frozen stages, computed once" if not done else f"Frozen stages, from {done} of {len(wanted)} on"
         infer = inference(parts.backbone)
-        with progress.bar(title, len(wanted) - done) as bar, pixels.errors():
+        with progress.bar(title, len(wanted) - done) as bar:
             for indices, batch in pixels.dataset(wanted.batches(done), wanted.augmentation):
                 file.write(np.ascontiguousarray(infer(batch), np.float32).data)
                 bar.advance(len(indices))
@@ -278,7 +278,7 @@ def computed(parts: Parts, root: Path, photos: Sequence[Photo], spec: Preprocess
     """Returns the features of some photos, `[photos, ...]`, without caching them."""
     pixels, infer = Pixels(root, photos, spec, keep=False), inference(parts.backbone)
     found = []
-    with progress.bar("Frozen stages", len(photos)) as bar, pixels.errors():
+    with progress.bar("Frozen stages", len(photos)) as bar:
         for indices, batch in pixels.dataset(map(Batch, in_order(len(photos), BATCH))):
             found.append(infer(batch))
             bar.advance(len(indices))

@@ -225,8 +225,7 @@ def train(
     pretrained = fingerprints(model, decided.frozen, batch_norms=batch_norms)
     trained = phases.train(prepared, folder, progress)
     check_unmoved(pretrained, model, batch_norms=batch_norms)
-    with trained.source.errors():
-        probabilities = probabilities_of(trained.source.held_out_logits(), multi_label=photos.multi_label)
+    probabilities = probabilities_of(trained.source.held_out_logits(), multi_label=photos.multi_label)
     agreement = None
     if prepared.precision.mixed:
         probabilities, agreement = precision.verified(prepared, probabilities, progress)

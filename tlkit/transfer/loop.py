@@ -114,11 +114,7 @@ class Training:
         state = self.state
         if not state.finished:
             photos = self._count * self._schedule.epochs - self._photos_done()
-            with (
-                progress.bar(title, photos) as bar,
-                stopping_softly(progress) as interrupt,
-                self._source.errors(),
-            ):
+            with progress.bar(title, photos) as bar, stopping_softly(progress) as interrupt:
                 if self._trained_before and not (state.phase or state.done or state.start):
                     self._validate_start()
                 while not state.finished and not interrupt.asked:

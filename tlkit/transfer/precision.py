@@ -164,7 +164,7 @@ def verified(prepared: "Prepared", mixed: np.ndarray, progress: Progress) -> tup
     photos = prepared.photos
     pixels, infer = Pixels(photos.root, photos.held_out, prepared.spec, keep=False), inference(prepared.model)
     found = []
-    with progress.bar("Evaluating in float32", len(photos.held_out)) as bar, pixels.errors():
+    with progress.bar("Evaluating in float32", len(photos.held_out)) as bar:
         for indices, batch in pixels.dataset(map(Batch, in_order(len(photos.held_out), BATCH))):
             found.append(infer(batch))
             bar.advance(len(indices))

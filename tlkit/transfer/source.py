@@ -5,7 +5,6 @@ Both give the same photos in the same order, so both train the same head.
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,14 +34,12 @@ class Source:
         batches: From batches of indices and epochs to inputs, labels and weights.
         val_logits: Logits of the validation photos from the model as it is, `[photos, classes]`.
         held_out_logits: Likewise of val and test.
-        errors: Wraps whatever iterates.
     """
 
     model: keras.Model
     batches: Callable[[Iterable[Step]], Iterable[Any]]
     val_logits: Callable[[], np.ndarray]
     held_out_logits: Callable[[], np.ndarray]
-    errors: Callable[[], AbstractContextManager[None]]
 
 
 def weights_of(labels: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -91,7 +88,6 @@ def cached_source(
         batches=batches,
         val_logits=lambda: logits(held_out[: len(photos.val)]),
         held_out_logits=lambda: logits(held_out),
-        errors=nullcontext,
     )
 
 
@@ -122,18 +118,15 @@ def pixel_source(
                 yield Batch(step.indices, None if augmentation is None else augmentation.view(step.epoch))
 
         for indices, pixels in train.dataset(viewed(), augmentation):
-            rows = np.asarray(indices)
-            yield pixels, labels[rows], label_weights[rows]
+            yield pixels, labels[indices], label_weights[indices]
 
     def logits(count: int) -> np.ndarray:
-        with held_out.errors():
-            dataset = held_out.dataset(map(Batch, in_order(count, BATCH)))
-            return np.concatenate([infer(pixels) for _, pixels in dataset])
+        dataset = held_out.dataset(map(Batch, in_order(count, BATCH)))
+        return np.concatenate([infer(pixels) for _, pixels in dataset])
 
     return Source(
         model=model,
         batches=batches,
         val_logits=lambda: logits(len(photos.val)),
         held_out_logits=lambda: logits(len(photos.held_out)),
-        errors=train.errors,
     )

@@ -80,7 +80,7 @@ def sweep(
     )
     order = [some[i % len(some)] for i in range(STEPS)]
     try:
-        with progress.bar("Looking for a learning rate", STEPS, unit="steps") as bar, source.errors():
+        with progress.bar("Looking for a learning rate", STEPS, unit="steps") as bar:
             for step, batch in zip(order, source.batches(iter(order)), strict=False):
                 total, _ = compiled.train_on_batch(*batch)
                 losses.append(total / len(step.indices))
