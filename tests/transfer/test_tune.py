@@ -3,7 +3,7 @@
 import json
 import signal
 import sys
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from types import SimpleNamespace
 
 import keras
@@ -80,7 +80,7 @@ def test_a_trial_trains_what_the_training_trains(width, sampling):
     def logits():
         return keras.ops.convert_to_numpy(model(x[28:], training=False))
 
-    source = Source(model=model, batches=batches, val_logits=logits, held_out_logits=logits, errors=nullcontext)
+    source = Source(model=model, batches=batches, val_logits=logits, held_out_logits=logits)
     training = loop.Training(
         source,
         photo_set,
