@@ -1,6 +1,7 @@
 """The pipeline against the reference, on every kind of file."""
 
 import io
+import struct
 import subprocess
 import sys
 import threading
@@ -125,6 +126,41 @@ def test_a_turn_is_found_behind_any_metadata(tmp_path):
     assert len(fast._header(content)) < len(content)
     assert np.abs(fast.load(SPEC, content).astype(int) - SPEC.load(content)).max() <= 1
     assert fast._header(b"\xff\xd8\xff\xe0\xff") == b"\xff\xd8\xff\xe0\xff"
+
+
+def exif_of(order, kind, value, first=()):
+    """A block with one directory of whole numbers."""
+    mark, entries = {"<": b"II*\0", ">": b"MM\0*"}[order], [*first, (0x0112, kind, value)]
+    width = {1: "B3x", 3: "H2x", 4: "I"}
+    rows = [struct.pack(f"{order}HHI{width[k]}", tag, k, 1, v) for tag, k, v in entries]
+    return b"Exif\0\0" + mark + struct.pack(f"{order}IH", 8, len(rows)) + b"".join(rows) + bytes(4)
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("kind", [1, 3, 4])
+def test_photos_are_turned_as_their_camera_says(order, kind, monkeypatch):
+    pytest.importorskip("simplejpeg", reason="pip install 'tlkit[fast]'")
+    looked = []
+    is_turned = fast._is_turned
+    monkeypatch.setattr(fast, "_is_turned", lambda content: looked.append(content) or is_turned(content))
+    for value in range(10):
+        file = io.BytesIO()
+        photo(3, (48, 40)).save(file, "JPEG", exif=exif_of(order, kind, value, [(0x0100, 3, 0x0112), (0x0101, 3, 1)]))
+        content = file.getvalue()
+        assert np.abs(fast.load(SPEC, content).astype(int) - SPEC.load(content)).max() <= 1, value
+        assert (fast._jpeg(SPEC, content) is None) == (kind > 1 and 2 <= value <= 8), value  # a byte is none
+    upright = io.BytesIO()
+    photo(3, (48, 40)).save(upright, "JPEG", exif=exif_of(order, 3, 1))
+    looked.clear()
+    assert fast._jpeg(SPEC, upright.getvalue()) is not None and not looked  # as nearly every photo is
+
+
+def test_a_turn_in_xmp_is_found():
+    xmp = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf tiff:Orientation="6"/></x:xmpmeta>'
+    file = io.BytesIO()
+    photo(3, (48, 40)).save(file, "JPEG", xmp=xmp)
+    assert np.abs(fast.load(SPEC, file.getvalue()).astype(int) - SPEC.load(file.getvalue())).max() <= 1
+    assert fast._jpeg(SPEC, file.getvalue()) is None
 
 
 def test_what_stops_early_leaves_no_thread(awkward):
