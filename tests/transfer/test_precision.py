@@ -73,7 +73,7 @@ def test_a_twin_computes_in_half_precision_and_gives_float32_logits(name, policy
     whole = np.asarray(model(x, training=False))
     half = np.asarray(logits_of(twin(x, training=False)))
     limit = 0.2 if policy == "mixed_bfloat16" else 0.03  # 8 and 11 bits of mantissa, through many layers
-    assert 0 < np.linalg.norm(half - whole) < limit * np.linalg.norm(whole)
+    assert 0 < np.abs(half - whole).max() < limit * np.abs(whole).max()
     for weight in twin.weights:
         weight.assign(keras.ops.ones_like(weight))
     copy_weights(twin, model)
