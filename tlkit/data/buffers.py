@@ -20,7 +20,7 @@ class Buffers:
     """Gives arrays whose memory is taken from those that nothing refers to any more."""
 
     def __init__(self) -> None:
-        # The first is never given away: it tells how many references to a free one are counted in `_is_free`.
+        # The first is never given away: it tells how many references to a free one are counted in `take`.
         self._all = [np.empty(0, np.uint8)]
         self._lock = threading.Lock()
 
