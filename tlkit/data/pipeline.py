@@ -1,8 +1,8 @@
-"""Photos to batches of pixels: the reference implementation, parallel and ahead of its use.
+"""Photos to batches of pixels, in parallel and ahead of their use.
 
-Every pixel comes from `PreprocessSpec.load`, so training sees exactly what the device will see. Pillow decodes and
-resizes with the interpreter's lock released, about as fast as TensorFlow's own antialiased resize: see
-docs/preprocessing.md for the figures.
+Every pixel comes from `fast.load`, within one grey level of `PreprocessSpec.load`, so training sees what the device
+will see. Decoders and resizers release the interpreter's lock, so threads keep all cores busy; the figures are in
+docs/preprocessing.md.
 """
 
 import math
